@@ -1,0 +1,1 @@
+"""Pages and the report: what a reader sees."""

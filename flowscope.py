@@ -1,0 +1,82 @@
+"""The command line: one program, its commands owned by the packages.
+
+Data goes to stdout, messages and progress to stderr. Exit code 0: done; 1: something was refused or failed; 2: wrong
+usage.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from warehouse.errors import FlowscopeError
+
+COMMANDS = {
+    "app": "app.commands:app",
+    "demo": "app.demo:demo",
+    "export": "warehouse.commands:export",
+    "forget": "ingest.commands:forget",
+    "ingest": "ingest.commands:ingest",
+    "sql": "warehouse.commands:sql",
+    "status": "warehouse.commands:status",
+    "tag": "warehouse.commands:tag",
+}
+"""Where each command lives; imported only when it is asked for."""
+
+
+class Commands(click.Group):
+    """A group that imports a command when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a command, None where there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="flowscope")
+def cli() -> None:
+    """A research report on serverless workflow runs that computes itself."""
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    try:
+        cli.main(
+            args=[argument for argument in arguments if argument != "--debug"],
+            prog_name="flowscope",
+            standalone_mode=False,
+        )
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (FlowscopeError, OSError) as error:
+        if debug:
+            raise
+        if isinstance(error, BrokenPipeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(1)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("Interrupted. What was published before is untouched.", err=True)
+        sys.exit(1)
+    except Exception as error:
+        if debug:
+            raise
+        click.echo(f"Error: {type(error).__name__}: {error}\nHint: this is a fault of flowscope; --debug shows where.", err=True)
+        sys.exit(1)

@@ -1,0 +1,1 @@
+"""Where bytes come from, what they mean, and how they get in exactly once."""

@@ -1,0 +1,52 @@
+"""Flowdump: the tables as files, `<table>[-anything].parquet|jsonl|jsonl.gz`.
+
+DuckDB reads the rows itself; here only the name is understood and the kind of file recognised from its first bytes.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from warehouse.batches import Batch, JsonLines, ParquetFile
+from warehouse.errors import SourceError
+from warehouse.tables import FACTS
+
+PARSER_VERSION = 1
+_NAME = re.compile(rf"^({'|'.join(FACTS)})(-.*)?\.(parquet|jsonl|jsonl\.gz|ndjson|json)$")
+
+
+def recognise(path: Path) -> bool:
+    """Whether the file's first bytes are those of Parquet or of a JSON object."""
+    head = _head(path)
+    return head.startswith(b"PAR1") or head.lstrip().startswith(b"{")
+
+
+def read(path: Path) -> Iterator[Batch]:
+    """Yield the file as one batch. Raises `SourceError` where its name does not begin with a table's."""
+    name = _NAME.match(path.name)
+    if not name:
+        raise SourceError(
+            "unknown_format",
+            f"{path.name} names no table. Hint: call it <table>[-anything].parquet, .jsonl or .jsonl.gz; "
+            f"the tables are {', '.join(FACTS)}.",
+        )
+    table = name[1]
+    yield ParquetFile(table, path) if _head(path).startswith(b"PAR1") else JsonLines(table, path)
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        head = file.read(4096)
+    if head.startswith(b"\x1f\x8b"):
+        try:
+            with gzip.open(path, "rb") as unzipped:
+                return unzipped.read(64)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise SourceError(
+                "truncated", f"{path.name} ends before its gzip stream does. Hint: copy it again."
+            ) from error
+    return head

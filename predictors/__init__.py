@@ -1,0 +1,1 @@
+"""Predictors of what a run will take."""

@@ -1,0 +1,1 @@
+"""Tables, views, generations, and the only code that imports duckdb."""

@@ -1,0 +1,158 @@
+"""Connections, and the rules each is opened under.
+
+A reader sees one published generation: read-only, no files, no network, no settings to change, bounded memory.
+Every query gets a cursor of its own, which is drained and closed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+
+from warehouse.errors import FlowscopeError, NoWarehouse, QueryRefused
+from warehouse.home import Home
+
+_BATCH_ROWS = 10_000
+_ALLOWED = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+
+
+class Reader:
+    """One published generation. Safe to share between threads: each query opens a cursor."""
+
+    def __init__(self, path: Path, home: Home, *, memory_limit: str = "4GB", threads: int = 2) -> None:
+        self.path = path
+        self.generation = path.stem
+        home.staging.mkdir(parents=True, exist_ok=True)
+        try:
+            self._connection = duckdb.connect(
+                str(path),
+                read_only=True,
+                config={
+                    "enable_external_access": "false",
+                    "allow_community_extensions": "false",
+                    "autoinstall_known_extensions": "false",
+                    "autoload_known_extensions": "false",
+                    "memory_limit": memory_limit,
+                    "threads": str(threads),
+                    "temp_directory": str(home.staging / "spill"),
+                    "max_temp_directory_size": "20GB",
+                    "lock_configuration": "true",
+                },
+            )
+        except duckdb.Error as error:
+            raise FlowscopeError(
+                f"{path} cannot be opened: {_first_line(error)}. Hint: flowscope ingest publishes it anew."
+            ) from error
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the generation."""
+        self._connection.close()
+
+    def frame(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> pd.DataFrame:
+        """Return the result of our own SQL as a data frame."""
+        with self._connection.cursor() as cursor:
+            return cursor.execute(sql, parameters).df()
+
+    def rows(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> list[tuple[Any, ...]]:
+        """Return the result of our own SQL as tuples."""
+        with self._connection.cursor() as cursor:
+            return cursor.execute(sql, parameters).fetchall()
+
+    def value(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> Any:
+        """Return the first value of the first row, None where there is none."""
+        rows = self.rows(sql, parameters)
+        return rows[0][0] if rows else None
+
+    @contextmanager
+    def query(self, sql: str, *, seconds: float | None = None) -> Iterator[pa.RecordBatchReader]:
+        """Run somebody's SQL: exactly one SELECT or EXPLAIN, stopped after `seconds`.
+
+        Yields the result as record batches. Raises `QueryRefused` with a sentence for a statement that is not allowed,
+        fails, or takes too long.
+        """
+        self._check(sql)
+        with self._connection.cursor() as cursor:
+            timer = threading.Timer(seconds, cursor.interrupt) if seconds else None
+            if timer:
+                timer.start()
+            try:
+                yield _explained(cursor.sql(sql).to_arrow_reader(_BATCH_ROWS), seconds)
+            except duckdb.Error as error:
+                raise _refusal(error, seconds) from error
+            finally:
+                if timer:
+                    timer.cancel()
+
+    def _check(self, sql: str) -> None:
+        try:
+            with self._connection.cursor() as cursor:
+                statements = cursor.extract_statements(sql)
+        except duckdb.Error as error:
+            raise QueryRefused(str(error).strip()) from error
+        if len(statements) != 1:
+            raise QueryRefused(f"{len(statements)} statements. Hint: give exactly one SELECT or EXPLAIN.")
+        if statements[0].type not in _ALLOWED:
+            kind = str(statements[0].type).rpartition(".")[2]
+            raise QueryRefused(f"{kind} is not allowed: the warehouse is read-only. Hint: give one SELECT or EXPLAIN.")
+
+
+def _explained(batches: pa.RecordBatchReader, seconds: float | None) -> pa.RecordBatchReader:
+    """Return the same batches; an error while the query still runs becomes `QueryRefused`."""
+
+    def drained() -> Iterator[pa.RecordBatch]:
+        try:
+            yield from batches
+        except (OSError, pa.ArrowException) as error:
+            raise _refusal(error, seconds) from error
+
+    return pa.RecordBatchReader.from_batches(batches.schema, drained())
+
+
+def _refusal(error: Exception, seconds: float | None) -> QueryRefused:
+    if seconds and "INTERRUPT" in str(error).upper():
+        return QueryRefused(f"Stopped after {seconds:g} s. Hint: aggregate, filter or add a LIMIT.")
+    return QueryRefused(str(error).strip())
+
+
+def open_current(home: Home, *, memory_limit: str = "4GB") -> Reader:
+    """Open the newest published generation. Raises `NoWarehouse` where there is none."""
+    try:
+        path = home.current.resolve(strict=True)
+    except (FileNotFoundError, RuntimeError) as error:
+        raise NoWarehouse(f"No warehouse in {home.root}. Hint: flowscope ingest PATH, or flowscope demo.") from error
+    return Reader(path, home, memory_limit=memory_limit)
+
+
+def open_writer(path: Path, home: Home) -> duckdb.DuckDBPyConnection:
+    """Open a database file for writing, made where it is missing."""
+    return duckdb.connect(
+        str(path),
+        config={
+            "storage_compatibility_version": "v1.5.0",
+            "memory_limit": "4GB",
+            "temp_directory": str(home.staging / "spill"),
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "allow_community_extensions": "false",
+        },
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
