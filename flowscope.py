@@ -9,14 +9,18 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from pathlib import Path
+from typing import NoReturn
 
 import click
 
 from warehouse.errors import FlowscopeError
+from warehouse.home import Home
+from warehouse.options import home_option
 
 COMMANDS = {
     "app": "app.commands:app",
-    "demo": "app.demo:demo",
+    "demo": "flowscope:demo",
     "export": "warehouse.commands:export",
     "forget": "ingest.commands:forget",
     "ingest": "ingest.commands:ingest",
@@ -49,6 +53,31 @@ def cli() -> None:
     """A research report on serverless workflow runs that computes itself."""
 
 
+@click.command()
+@click.option("--serve/--no-serve", default=True, help="Open the app at the end.")
+@home_option
+def demo(serve: bool, home: Home) -> None:
+    """Take in the recorded runs that come with the project, print what they show, and open the app."""
+    from app.commands import serve as serve_app
+
+    from ingest.commands import take_in
+    from ingest.labels import Labels
+    from warehouse.commands import print_summary
+
+    samples = Path(__file__).parent / "ingest" / "samples"
+    outcome = take_in(home, (str(samples),), Labels())
+    if any(source.failures for source in outcome.sources):
+        sys.exit(1)
+    print_summary(home)
+    if serve:
+        sys.exit(serve_app(home, None))
+
+
+def _say_interrupted() -> NoReturn:
+    click.echo("Interrupted. What was published before is untouched.", err=True)
+    sys.exit(1)
+
+
 def main() -> None:
     """Run the command line and exit."""
     arguments = sys.argv[1:]
@@ -73,9 +102,10 @@ def main() -> None:
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("Interrupted. What was published before is untouched.", err=True)
-        sys.exit(1)
+        _say_interrupted()
     except Exception as error:
+        if isinstance(error, RuntimeError) and str(error) == "Query interrupted":  # how DuckDB passes Ctrl-C on
+            _say_interrupted()
         if debug:
             raise
         click.echo(f"Error: {type(error).__name__}: {error}\nHint: this is a fault of flowscope; --debug shows where.", err=True)

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from ingest.commands import take_in
+from ingest.labels import Labels
 from tests import servers
+from warehouse.home import Home
 
 
 @pytest.fixture
@@ -50,3 +53,11 @@ def aws_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 def s3_server(_moto_endpoint: str, aws_credentials: None) -> str:
     """The endpoint of a store that speaks S3, shared by the session: make a bucket of your own."""
     return _moto_endpoint
+
+
+@pytest.fixture(scope="session")
+def sample_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A home with the recorded runs that come with the project. Tests only read it."""
+    home = Home(tmp_path_factory.mktemp("samples"))
+    take_in(home, (str(Path(__file__).parent.parent / "ingest" / "samples"),), Labels())
+    return home

@@ -109,6 +109,28 @@ def _summarise(reader: Reader) -> None:
         click.echo(f"Failed: {message} ({source})", err=True)
 
 
+def print_summary(home: Home) -> None:
+    """Print what is loaded, and per planner what its runs took and how far its plans were off."""
+    with open_current(home) as reader:
+        _summarise(reader)
+        with reader.query(_PLANNERS) as batches:
+            write(batches, sys.stdout.buffer, "table", _width())
+
+
+_PLANNERS = """
+with makespan_errors as (
+    select run_id, relative_error, covered from prediction_errors
+    where predictor = 'engine' and level = 'run' and metric = 'makespan'
+)
+select
+    coalesce(planner, '(none recorded)') as planner, count(*) as runs, count(*) filter (where not is_complete) as incomplete,
+    round(median(makespan_ms) / 1000, 2) as median_makespan_s, round(median(gb_seconds_derived), 1) as median_gb_seconds,
+    sum(cold_starts)::bigint as cold, sum(warm_starts)::bigint as warm, count(relative_error) as predicted_runs,
+    round(100 * median(relative_error), 1) as median_makespan_error_percent
+from run_summary left join makespan_errors using (run_id) group by all order by all
+"""
+
+
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @home_option

@@ -6,9 +6,10 @@ Every query gets a cursor of its own, which is drained and closed.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,7 +22,9 @@ from warehouse.errors import FlowscopeError, NoWarehouse, QueryRefused
 from warehouse.home import Home
 
 _BATCH_ROWS = 10_000
-_ALLOWED = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+_EXPLAIN = re.compile(
+    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*explain(?:\s+analyze)?(?:\s*\([^()]*\))?(?=[\s(])", re.IGNORECASE | re.DOTALL
+)
 
 
 class Reader:
@@ -30,7 +33,8 @@ class Reader:
     def __init__(self, path: Path, home: Home, *, memory_limit: str = "4GB", threads: int = 2) -> None:
         self.path = path
         self.generation = path.stem
-        home.staging.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):  # a home that cannot be written can still be read
+            home.staging.mkdir(parents=True, exist_ok=True)
         try:
             self._connection = duckdb.connect(
                 str(path),
@@ -42,7 +46,7 @@ class Reader:
                     "autoload_known_extensions": "false",
                     "memory_limit": memory_limit,
                     "threads": str(threads),
-                    "temp_directory": str(home.staging / "spill"),
+                    "temp_directory": str(home.spill()),
                     "max_temp_directory_size": "20GB",
                     "lock_configuration": "true",
                 },
@@ -100,16 +104,27 @@ class Reader:
                     timer.cancel()
 
     def _check(self, sql: str) -> None:
+        statement = self._only_statement(sql)
+        if statement.type == duckdb.StatementType.EXPLAIN:
+            # EXPLAIN ANALYZE runs what it explains.
+            explained = _EXPLAIN.match(statement.query)
+            statement = self._only_statement(statement.query[explained.end() :] if explained else "")
+        if statement.type != duckdb.StatementType.SELECT:
+            kind = str(statement.type).rpartition(".")[2]
+            raise QueryRefused(f"{kind} is not allowed: the warehouse is read-only. Hint: give one SELECT or EXPLAIN.")
+
+    def _only_statement(self, sql: str) -> duckdb.Statement:
         try:
+            sql.encode()
             with self._connection.cursor() as cursor:
                 statements = cursor.extract_statements(sql)
+        except UnicodeEncodeError as error:
+            raise QueryRefused("The query is not UTF-8. Hint: save it as UTF-8.") from error
         except duckdb.Error as error:
             raise QueryRefused(str(error).strip()) from error
         if len(statements) != 1:
             raise QueryRefused(f"{len(statements)} statements. Hint: give exactly one SELECT or EXPLAIN.")
-        if statements[0].type not in _ALLOWED:
-            kind = str(statements[0].type).rpartition(".")[2]
-            raise QueryRefused(f"{kind} is not allowed: the warehouse is read-only. Hint: give one SELECT or EXPLAIN.")
+        return statements[0]
 
 
 def _explained(batches: pa.RecordBatchReader, seconds: float | None) -> pa.RecordBatchReader:
@@ -134,7 +149,7 @@ def open_current(home: Home, *, memory_limit: str = "4GB") -> Reader:
     """Open the newest published generation. Raises `NoWarehouse` where there is none."""
     try:
         path = home.current.resolve(strict=True)
-    except (FileNotFoundError, RuntimeError) as error:
+    except (OSError, RuntimeError) as error:
         raise NoWarehouse(f"No warehouse in {home.root}. Hint: flowscope ingest PATH, or flowscope demo.") from error
     return Reader(path, home, memory_limit=memory_limit)
 
@@ -146,7 +161,7 @@ def open_writer(path: Path, home: Home) -> duckdb.DuckDBPyConnection:
         config={
             "storage_compatibility_version": "v1.5.0",
             "memory_limit": "4GB",
-            "temp_directory": str(home.staging / "spill"),
+            "temp_directory": str(home.spill()),
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
             "allow_community_extensions": "false",

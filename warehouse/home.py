@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
+
+_SPILL = "spill-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +27,22 @@ class Home:
     def staging(self) -> Path:
         """Files brought near while they are read, and what queries spill."""
         return self.root / "staging"
+
+    def spill(self) -> Path:
+        """Return a folder of its own for what one connection spills. DuckDB makes it when it is needed, and removes it."""
+        return self.staging / f"{_SPILL}{os.getpid()}-{uuid4().hex}"
+
+    def clear_staging(self) -> None:
+        """Remove what ended processes left in `staging`. The caller holds the writer's lock."""
+        for path in self.staging.iterdir():
+            process = path.name.removeprefix(_SPILL).partition("-")[0]
+            if path.name.startswith(_SPILL) and process.isdigit() and _is_alive(int(process)):
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with suppress(OSError):
+                    path.unlink()
 
     @property
     def writer(self) -> Path:
@@ -41,3 +63,13 @@ class Home:
     def current(self) -> Path:
         """A link to the newest generation."""
         return self.warehouse / "current"
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
