@@ -108,5 +108,8 @@ def main() -> None:
             _say_interrupted()
         if debug:
             raise
-        click.echo(f"Error: {type(error).__name__}: {error}\nHint: this is a fault of flowscope; --debug shows where.", err=True)
+        click.echo(
+            f"Error: {type(error).__name__}: {error}\nHint: this is a fault of flowscope; --debug shows where.",
+            err=True,
+        )
         sys.exit(1)

@@ -14,7 +14,7 @@ from ingest import pipeline
 from ingest.formats import FORMATS
 from ingest.labels import Labels, read_tags_file
 from ingest.pipeline import Outcome, SourceOutcome
-from ingest.sources import source_for
+from ingest.sources import source_for, without_secrets
 from warehouse.commands import parse_tags
 from warehouse.errors import FlowscopeError, SourceError
 from warehouse.home import Home
@@ -105,16 +105,21 @@ def forget(address: str, home: Home) -> None:
     """Take a source's rows out again. Nothing outside the warehouse is touched."""
     with Writer(home) as writer:
         known = writer.known_files()
-        try:
-            source = source_for(address)
-            chosen = [file.file_id for uri, file in known.items() if uri == source.uri or source.covers(uri)]
-        except SourceError:
-            chosen = [file.file_id for uri, file in known.items() if uri == address]
+        shown = without_secrets(address)
+        if "#" in shown and shown in known:  # one run of a Redis
+            chosen = [known[shown].file_id]
+        else:
+            try:
+                source = source_for(address)
+                shown = source.uri
+                chosen = [file.file_id for uri, file in known.items() if uri == source.uri or source.covers(uri)]
+            except SourceError:
+                chosen = [file.file_id for uri, file in known.items() if uri == shown]
         if not chosen:
-            raise FlowscopeError(f"Nothing was taken in from {address}. Hint: flowscope status lists the sources.")
+            raise FlowscopeError(f"Nothing was taken in from {shown}. Hint: flowscope status lists the sources.")
         rows = writer.forget(chosen)
         writer.publish()
-    click.echo(f"Forgot {len(chosen):,} objects and {rows:,} rows of {address}.", err=True)
+    click.echo(f"Forgot {len(chosen):,} objects and {rows:,} rows of {shown}.", err=True)
 
 
 class ProgressBar:

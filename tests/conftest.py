@@ -61,3 +61,9 @@ def sample_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     home = Home(tmp_path_factory.mktemp("samples"))
     take_in(home, (str(Path(__file__).parent.parent / "ingest" / "samples"),), Labels())
     return home
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """An empty home."""
+    return Home(tmp_path / "home")

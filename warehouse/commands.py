@@ -162,11 +162,11 @@ def tag(pairs: tuple[str, ...], where: str, home: Home) -> None:
 
 
 def parse_tags(pairs: tuple[str, ...]) -> dict[str, str]:
-    """Return K=V pairs as a dict. Raises `FlowscopeError` for one without a name or a value."""
+    """Return K=V pairs as a dict. Raises `click.UsageError` for one without a name or a value."""
     tags = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name.strip() or not value.strip():
-            raise FlowscopeError(f"{pair!r} is not a tag. Hint: write it as NAME=VALUE.")
+            raise click.UsageError(f"{pair!r} is not a tag. Hint: write it as NAME=VALUE.")
         tags[name.strip()] = value.strip()
     return tags

@@ -10,8 +10,9 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
+from codecs import BOM_UTF8
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from warehouse.batches import Reject
 from warehouse.errors import SourceError
 from warehouse.schema import literal, quoted
 from warehouse.tables import EXTRA, Column, Table
-from warehouse.target import NotClean, Target, extra_of, unknown_names
+from warehouse.target import NotClean, Target, extra_of, registered, unknown_names
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 _LINES_AT_A_TIME = 20_000
@@ -42,12 +43,14 @@ def load_clean(target: Target, path: Path) -> None:
             )
         )
         unknown = unknown_names(table, counts)
+        if not _are_columns([*table.types, *unknown]):
+            raise NotClean
         types = {column.name: _read_as(column) for column in table.columns} | dict.fromkeys(
             [*unknown, EXTRA.name], "JSON"
         )
         declared = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in types.items())
         values = {column.name: f"cast({quoted(column.name)} as {column.type})" for column in table.columns}
-        values[EXTRA.name] = extra_of(unknown, has_extra=True)
+        values[EXTRA.name] = extra_of({name: quoted(name) for name in unknown}, has_extra=True)
         doubles = [quoted(column.name) for column in table.columns if column.type == "DOUBLE"]
         broken = [f"{quoted(name)} is null" for name in table.required] + [f"not isfinite({name})" for name in doubles]
         guard = f"if(coalesce({' or '.join(f'({check})' for check in broken)}, false), error('not clean'), true)"
@@ -77,7 +80,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
             number = 0
             while line := file.readline(MAX_LINE_BYTES + 1):
                 number += 1
-                yield number, line
+                yield number, line.removeprefix(BOM_UTF8) if number == 1 else line
                 while len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
                     line = file.readline(MAX_LINE_BYTES + 1)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -85,8 +88,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def _load_lines(target: Target, lines: list[tuple[int, bytes]]) -> None:
-    table, good, unknown_counts = target.table, [], Counter[str]()
-    known = {column.name for column in table.stored_columns}
+    table, good, unknown_counts = target.table, list[tuple[int, str]](), Counter[str]()
     for number, line in lines:
         if not line.strip():
             continue
@@ -96,23 +98,21 @@ def _load_lines(target: Target, lines: list[tuple[int, bytes]]) -> None:
             target.tally.reject(Reject(f"line {number}", reason, parsed, _excerpt(line)))
             continue
         good.append((number, line.decode()))
-        unknown_counts.update(parsed.keys() - known)
+        unknown_counts.update(parsed.keys() - table.types.keys())
     if not good:
         return
     unknown = unknown_names(table, sorted(unknown_counts))
     target.tally.unknown.update({name: unknown_counts[name] for name in unknown})
-    target.connection.register(
-        "json_lines", pa.table({"line": [n for n, _ in good], "json": [text for _, text in good]})
-    )
-    types = {column.name: _read_as(column) for column in table.columns} | dict.fromkeys([*unknown, EXTRA.name], "JSON")
+    types = {column.name: _read_as(column) for column in table.columns} | {EXTRA.name: "JSON"}
     structure, as_found = json.dumps(types), json.dumps(dict.fromkeys(types, "JSON"))
     failures = ", ".join(f"case when {check} then {literal(failure)} end" for failure, check in _checks(table))
-    target.connection.execute(
-        f"create or replace temp table typed as select line, json, unnest(value), coalesce({failures}) as failure from"
-        " (select line, json, json_transform(json, ?) as value, json_transform(json, ?) as found from json_lines)",
-        [structure, as_found],
-    )
-    target.connection.unregister("json_lines")
+    batch = pa.table({"line": [n for n, _ in good], "json": [text for _, text in good]})
+    with registered(target.connection, "json_lines", batch):
+        target.connection.execute(
+            f"create or replace temp table typed as select line, json, unnest(value), coalesce({failures}) as failure from"
+            " (select line, json, json_transform(json, ?) as value, json_transform(json, ?) as found from json_lines)",
+            [structure, as_found],
+        )
     for number, text, failure in target.rows(
         "select line, json, failure from typed where failure is not null order by line"
     ):
@@ -120,7 +120,7 @@ def _load_lines(target: Target, lines: list[tuple[int, bytes]]) -> None:
         detail = f"{name} is missing" if reason == "missing_key" else f"{name} is not a {target.table.types[name]}"
         target.tally.reject(Reject(f"line {number}", reason, detail, text[:_EXCERPT]))
     values = {column.name: f"cast({quoted(column.name)} as {column.type})" for column in table.columns}
-    values[EXTRA.name] = extra_of(unknown, has_extra=True)
+    values[EXTRA.name] = extra_of({name: f"json -> {literal(_pointer(name))}" for name in unknown}, has_extra=True)
     target.insert(values, "typed where failure is null")
     target.rows("drop table typed")
 
@@ -130,10 +130,28 @@ def _parse(line: bytes) -> dict[str, object] | str:
     if len(line) > MAX_LINE_BYTES:
         return f"longer than {MAX_LINE_BYTES} bytes"
     try:
-        value = json.loads(line.decode())
+        text = line.decode()
+        value = json.loads(text, parse_constant=_refuse)
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no character
     except (ValueError, RecursionError) as error:
         return f"not JSON: {error}"
     return value if isinstance(value, dict) else f"a JSON {type(value).__name__}, not an object"
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON value")
+
+
+def _are_columns(names: Iterable[str]) -> bool:
+    """Whether names can stand side by side as columns, which differ not by case alone and are not empty."""
+    folded = [name.casefold() for name in names]
+    return len(set(folded)) == len(folded) and all(folded)
+
+
+def _pointer(name: str) -> str:
+    """Return the JSON pointer to a field of an object."""
+    return "/" + name.replace("~", "~0").replace("/", "~1")
 
 
 def _read_as(column: Column) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Iterator
-from datetime import date, datetime
+from datetime import date, datetime, time
+from decimal import Decimal
 from typing import Any, BinaryIO, Literal
 
 import pyarrow as pa
@@ -38,13 +40,16 @@ def write(batches: pa.RecordBatchReader, file: BinaryIO, how: Format, width: int
 
 def _write_csv(batches: pa.RecordBatchReader, text: io.TextIOWrapper, _width: int | None) -> None:
     writer = csv.writer(text, lineterminator="\n")
+    quoting = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(batches.schema.names)
     for row in _rows(batches):
-        writer.writerow([_as_text(value) for value in row])
+        fields = [_as_text(value) for value in row]
+        # Python before 3.13 leaves a lone carriage return unquoted, and readers then see two rows.
+        (quoting if any("\r" in field for field in fields) else writer).writerow(fields)
 
 
 def _write_json(batches: pa.RecordBatchReader, text: io.TextIOWrapper, _width: int | None) -> None:
-    names = batches.schema.names
+    names = _distinct(batches.schema.names)
     text.write("[")
     for number, row in enumerate(_rows(batches)):
         values = {name: _as_json(value) for name, value in zip(names, row, strict=True)}
@@ -55,15 +60,15 @@ def _write_json(batches: pa.RecordBatchReader, text: io.TextIOWrapper, _width: i
 def _write_table(batches: pa.RecordBatchReader, text: io.TextIOWrapper, width: int | None) -> None:
     table = RichTable(box=None, pad_edge=False, header_style="bold")
     for kind in batches.schema:
-        numeric = pa.types.is_integer(kind.type) or pa.types.is_floating(kind.type)
-        table.add_column(kind.name, justify="right" if numeric else "left", overflow="fold")
+        numeric = pa.types.is_integer(kind.type) or pa.types.is_floating(kind.type) or pa.types.is_decimal(kind.type)
+        table.add_column(_escaped(kind.name), justify="right" if numeric else "left", overflow="fold")
     more = False
     for number, row in enumerate(_rows(batches)):
         if number == _SHOWN_ROWS:
             more = True
             break
         table.add_row(*(_escaped(_as_text(value)) for value in row))
-    console = Console(file=text, width=width, highlight=False, markup=False)
+    console = Console(file=text, width=width, highlight=False, markup=False, emoji=False)
     console.print(table)
     if more:
         console.print(f"Only the first {_SHOWN_ROWS} rows are shown. Hint: --format csv writes them all.")
@@ -71,21 +76,35 @@ def _write_table(batches: pa.RecordBatchReader, text: io.TextIOWrapper, width: i
 
 def _rows(batches: pa.RecordBatchReader) -> Iterator[tuple[Any, ...]]:
     for batch in batches:
-        yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+        yield from zip(*(column.to_pylist(maps_as_pydicts="lossy") for column in batch.columns), strict=True)
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """Return the names with a number after each that came before: an object holds a name once."""
+    distinct: list[str] = []
+    for name in names:
+        candidate, number = name, 1
+        while candidate in distinct:
+            candidate, number = f"{name}_{number}", number + 1
+        distinct.append(candidate)
+    return distinct
 
 
 def _as_json(value: Any) -> Any:
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return None
-    if isinstance(value, (datetime, date)):
+    """Return a value as JSON has it: whole decimals as integers, others as floats, NaN and infinities as null."""
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, (datetime, date, time)):
         return value.isoformat()
     if isinstance(value, dict):
         return {str(key): _as_json(part) for key, part in value.items()}
-    if isinstance(value, list) and value and all(isinstance(part, tuple) and len(part) == 2 for part in value):
-        return {str(key): _as_json(part) for key, part in value}
     if isinstance(value, list):
         return [_as_json(part) for part in value]
-    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+    if isinstance(value, bytes):
+        return _as_text(value)
+    return value if isinstance(value, (str, int, type(None))) else str(value)
 
 
 def _as_text(value: Any) -> str:
@@ -95,6 +114,8 @@ def _as_text(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, datetime):
         return value.isoformat(sep=" ")
+    if isinstance(value, bytes):
+        return value.decode("ascii", "backslashreplace")
     if isinstance(value, (dict, list)):
         return json.dumps(_as_json(value), ensure_ascii=False)
     return str(value)

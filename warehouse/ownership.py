@@ -7,7 +7,7 @@ other wait in the schema `set_aside` and come back when the first leaves.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import duckdb
 import pyarrow as pa
@@ -15,7 +15,7 @@ import pyarrow as pa
 from warehouse.batches import Reject
 from warehouse.schema import quoted
 from warehouse.tables import FACTS, RUN_FACTS, Table
-from warehouse.target import Tally
+from warehouse.target import Tally, registered
 
 
 def runs_claimed(connection: duckdb.DuckDBPyConnection, file_ids: Sequence[str]) -> set[str]:
@@ -26,64 +26,73 @@ def runs_claimed(connection: duckdb.DuckDBPyConnection, file_ids: Sequence[str])
     return {run for (run,) in rows}
 
 
-def claim(connection: duckdb.DuckDBPyConnection, file_id: str, dump: str) -> set[str]:
-    """Note how many rows a freshly loaded file has of each run. Return the runs."""
-    rows = " union all ".join(
-        f"select run_id from {name} where file_id = $file and run_id is not null" for name in RUN_FACTS
-    )
-    connection.execute(
-        "insert into internal.claims"
-        f" select run_id, $dump, $file, count(*), cast(current_timestamp as timestamp) from ({rows}) group by run_id",
-        {"dump": dump, "file": file_id},
-    )
-    return runs_claimed(connection, [file_id])
+def claim(connection: duckdb.DuckDBPyConnection, dumps: Mapping[str, str], tables: Collection[str]) -> set[str]:
+    """Note how many rows freshly loaded files have of each run. Return the runs.
+
+    `dumps` maps the files to their dumps; `tables` are those that got rows.
+    """
+    rows = [f"select run_id, file_id from {name} where run_id is not null" for name in RUN_FACTS if name in tables]
+    if not rows:
+        return set()
+    with registered(connection, "loaded", _as_files(dumps)):
+        connection.execute(
+            "insert into internal.claims"
+            " select run_id, dump, file_id, count(*), cast(current_timestamp as timestamp)"
+            f" from ({' union all '.join(rows)}) join loaded using (file_id) group by run_id, dump, file_id"
+        )
+    return runs_claimed(connection, list(dumps))
 
 
-def refuse_repeated_keys(connection: duckdb.DuckDBPyConnection, file_id: str, dump: str, tally: Tally) -> None:
-    """Keep the first row of each key within the dump; reject the file's others."""
-    files = connection.execute(
-        "select $file union select file_id from internal.claims where dump = $dump", {"file": file_id, "dump": dump}
-    ).fetchall()
-    within = [file for (file,) in files]
-    for table in FACTS.values():
-        if not table.repeats:
-            _refuse_repeated_keys(connection, table, file_id, within, tally)
-
-
-def _refuse_repeated_keys(
-    connection: duckdb.DuckDBPyConnection, table: Table, file_id: str, within: list[str], tally: Tally
+def refuse_repeated_keys(
+    connection: duckdb.DuckDBPyConnection, dumps: Mapping[str, str], tallies: Mapping[str, Tally]
 ) -> None:
+    """Keep the first row of each key within a dump; reject the others of freshly loaded files, which `dumps` maps to dumps."""
+    tables = {name for tally in tallies.values() for name in tally.tables}
+    with registered(connection, "loaded", _as_files(dumps)):
+        connection.execute(
+            "create or replace temp table mates as select file_id, dump, true as fresh from loaded union all"
+            " select distinct file_id, dump, false from internal.claims semi join loaded using (dump) anti join loaded using (file_id)"
+        )
+    for table in FACTS.values():
+        if table.name in tables and not table.repeats:
+            _refuse_repeated_keys(connection, table, tallies)
+    connection.execute("drop table mates")
+
+
+def _refuse_repeated_keys(connection: duckdb.DuckDBPyConnection, table: Table, tallies: Mapping[str, Tally]) -> None:
     key = ", ".join(quoted(name) for name in table.key)
-    rows = (
-        f"{table.name} where file_id = $files[1]"
-        if len(within) == 1
-        else f"{table.name} where list_contains($files, file_id)"
+    places = [table.name, f"set_aside.{table.name}"] if "run_id" in table.types else [table.name]
+    rows = " union all ".join(
+        f"select {key}, file_id, dump, fresh, {place}.rowid as row from {place} join mates using (file_id)"
+        for place in places
     )
-    repeated = f"select 1 from {rows} group by hash({key}) having count(*) > 1 limit 1"
-    if not connection.execute(repeated, {"files": within}).fetchall():
+    if not connection.execute(
+        f"select 1 from ({rows}) group by dump, hash({key}) having count(*) > 1 limit 1"
+    ).fetchall():
         return
     connection.execute(
-        f"create or replace temp table repeated as select rowid as row, to_json(struct_pack({key})) as key from {rows}"
-        f" qualify row_number() over (partition by {key} order by file_id = $file, rowid) > 1 and file_id = $file",
-        {"files": within, "file": file_id},
+        f"create or replace temp table repeated as select row, file_id, to_json(struct_pack({key})) as key from ({rows})"
+        f" qualify row_number() over (partition by dump, {key} order by fresh, row) > 1 and fresh"
     )
-    for (text,) in connection.execute("select key from repeated order by row").fetchall():
-        tally.rows -= 1
-        tally.reject(Reject(table.name, "duplicate_key", "another row of the same dump has this key", text))
+    for file_id, text in connection.execute("select file_id, key from repeated order by row").fetchall():
+        tallies[file_id].rows -= 1
+        tallies[file_id].reject(Reject(table.name, "duplicate_key", "another row of the same dump has this key", text))
     connection.execute(f"delete from {table.name} where rowid in (select row from repeated)")
     connection.execute("drop table repeated")
 
 
 def settle(connection: duckdb.DuckDBPyConnection, runs: Iterable[str]) -> None:
     """Let the owner of each of those runs stand, and set the rows of the other dumps aside."""
-    connection.register("touched", pa.table({"run_id": pa.array(sorted(runs), pa.string())}))
-    connection.execute(
-        f"create or replace temp table standing as with ranked as ({_RANKED})"
-        " select claims.run_id, claims.file_id, place = 1 as stands"
-        " from ranked join internal.claims using (run_id, dump) join touched using (run_id)"
-    )
-    connection.unregister("touched")
-    for name in RUN_FACTS:
+    with registered(connection, "touched", _as_table(runs)):
+        connection.execute(
+            "create or replace temp table standing as"
+            f" with claims as (from internal.claims semi join touched using (run_id)), ranked as ({_RANKED})"
+            " select run_id, file_id, place = 1 as stands from ranked join claims using (run_id, dump)"
+        )
+    contested = connection.execute(
+        "select 1 from standing where not stands union all select 1 from files where duplicate_runs > 0 limit 1"
+    ).fetchall()
+    for name in RUN_FACTS if contested else ():
         _move(connection, name, f"set_aside.{name}", "not stands")
         _move(connection, f"set_aside.{name}", name, "stands")
     connection.execute("drop table standing")
@@ -96,26 +105,38 @@ def _move(connection: duckdb.DuckDBPyConnection, origin: str, goal: str, conditi
         connection.execute(f"delete from {rows}")
 
 
-def note_duplicates(connection: duckdb.DuckDBPyConnection) -> None:
-    """Say in the manifest how many runs each file lost to another dump."""
-    connection.execute(
-        f"""
-        with ranked as ({_RANKED}),
-        counts as (
-            select claims.file_id, count(*) as runs, count(*) filter (where place > 1) as lost
-            from ranked join internal.claims using (run_id, dump) group by claims.file_id
+def note_duplicates(connection: duckdb.DuckDBPyConnection, runs: Iterable[str]) -> None:
+    """Say in the manifest how many runs each file that speaks of those runs lost to another dump."""
+    with registered(connection, "touched", _as_table(runs)):
+        connection.execute(
+            f"""
+            with affected as (select distinct file_id from internal.claims semi join touched using (run_id)),
+            theirs as (select distinct run_id from internal.claims semi join affected using (file_id)),
+            claims as (from internal.claims semi join theirs using (run_id)),
+            ranked as ({_RANKED}),
+            counts as (
+                select file_id, count(*) as runs, count(*) filter (where place > 1) as lost
+                from ranked join claims using (run_id, dump) semi join affected using (file_id) group by file_id
+            )
+            update files set
+                duplicate_runs = lost,
+                status = case when status not in ('loaded', 'duplicate') then status
+                              when lost = runs then 'duplicate' else 'loaded' end
+            from counts where files.file_id = counts.file_id
+            """
         )
-        update files set
-            duplicate_runs = lost,
-            status = case when status not in ('loaded', 'duplicate') then status
-                          when lost = runs then 'duplicate' else 'loaded' end
-        from counts where files.file_id = counts.file_id
-        """
-    )
+
+
+def _as_files(dumps: Mapping[str, str]) -> pa.Table:
+    return pa.table({"file_id": pa.array(dumps.keys(), pa.string()), "dump": pa.array(dumps.values(), pa.string())})
+
+
+def _as_table(runs: Iterable[str]) -> pa.Table:
+    return pa.table({"run_id": pa.array(sorted(runs), pa.string())})
 
 
 _RANKED = """
     select run_id, dump,
         row_number() over (partition by run_id order by sum(rows) desc, max(loaded_at) desc, dump) as place
-    from internal.claims group by run_id, dump
+    from claims group by run_id, dump
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import duckdb
@@ -13,6 +14,9 @@ from warehouse.tables import EXTRA, Column
 from warehouse.target import Target, extra_of, unknown_names
 
 _EXCERPT = 200
+_NOT_THE_FILE = re.compile(
+    "no space left|file too large|could not write|failed to write|out of memory|failed to offload", re.IGNORECASE
+)
 _EXACT = {
     "BIGINT": {"INTEGER", "SMALLINT", "TINYINT", "UINTEGER", "USMALLINT", "UTINYINT"},
     "INTEGER": {"SMALLINT", "TINYINT", "USMALLINT", "UTINYINT"},
@@ -25,12 +29,15 @@ _EXACT = {
 def load_parquet(target: Target, path: Path) -> None:
     """Load the rows that fit; reject each of the others by its number.
 
-    Columns are matched by name; a missing one is NULL, an unknown one goes to `extra`. NaN counts as unknown.
+    Columns are matched by name; a missing one is NULL, an unknown one goes to `extra`. NaN and infinities
+    count as unknown.
     Raises `SourceError` for a file that is not whole or lacks a key column.
     """
     try:
         _load(target, path)
     except duckdb.Error as error:
+        if isinstance(error, duckdb.OperationalError) and _NOT_THE_FILE.search(str(error)):
+            raise
         sentence = str(error).strip().splitlines()[0]
         raise SourceError(
             "truncated", f"{path.name} is not a whole Parquet file ({sentence}). Hint: copy it again."
@@ -49,11 +56,13 @@ def _load(target: Target, path: Path) -> None:
     unknown = unknown_names(table, types)
     values = {column.name: _value(column, types[column.name]) for column in present}
     if unknown or EXTRA.name in types:
-        values[EXTRA.name] = extra_of(unknown, has_extra=EXTRA.name in types)
+        values[EXTRA.name] = extra_of({name: quoted(name) for name in unknown}, has_extra=EXTRA.name in types)
     checks = [("missing_key", name, f"{quoted(name)} is not null") for name in table.required]
     checks += [
         ("wrong_type", column.name, _fits(column)) for column in present if _may_not_fit(column, types[column.name])
     ]
+    if types.get(EXTRA.name) == "VARCHAR":
+        checks.append(("wrong_type", EXTRA.name, f"{quoted(EXTRA.name)} is null or json_valid({quoted(EXTRA.name)})"))
     good = " and ".join(f"({check})" for _, _, check in checks) or "true"
     source = f"read_parquet({literal(str(path))}, file_row_number = true)"
     if target.rows(f"select exists (from {source} where ({good}) is not true)")[0][0]:
@@ -70,7 +79,8 @@ def _value(column: Column, found: str) -> str:
     if found == "TIMESTAMPTZ_NS":
         name = f"cast({name} as timestamptz)"
     value = name if found == column.type else f"try_cast({name} as {column.type})"
-    return f"nullif({value}, 'nan'::double)" if column.type == "DOUBLE" else value
+    # A comparison with NaN would be folded away: the statistics of a Parquet file leave NaN out.
+    return f"case when isfinite({value}) then {value} end" if column.type == "DOUBLE" else value
 
 
 def _may_not_fit(column: Column, found: str) -> bool:

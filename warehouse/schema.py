@@ -50,6 +50,26 @@ def ddl() -> Iterator[str]:
             yield f"comment on column {quoted(table.name)}.{quoted(column.name)} is {literal(column.meaning)}"
 
 
+def described() -> set[tuple[str, str, str, str | None]]:
+    """Return schema, table, column ('' for the table itself) and comment of all that `ddl` makes, as `FOUND` selects it."""
+    tables = {("main", table.name, "", table.grain) for table in TABLES}
+    columns = {("main", table.name, column.name, column.meaning) for table in TABLES for column in table.stored_columns}
+    aside: set[tuple[str, str, str, str | None]] = {
+        ("set_aside", table.name, column.name, None)
+        for table in TABLES
+        if "run_id" in table.types
+        for column in table.stored_columns
+    }
+    return tables | columns | aside
+
+
+FOUND = """
+select schema_name, table_name, '', comment from duckdb_tables() where database_name = current_database()
+union all
+select schema_name, table_name, column_name, comment from duckdb_columns() where database_name = current_database()
+"""
+
+
 def _create(table: Table, name: str) -> Iterator[str]:
     columns = [f"{quoted(column.name)} {column.type}" for column in table.stored_columns]
     yield f"create table if not exists {name} ({', '.join(columns)})"

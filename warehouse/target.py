@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,8 +12,8 @@ import duckdb
 import pyarrow as pa
 
 from warehouse.batches import Reject
-from warehouse.schema import arrow_schema, quoted
-from warehouse.tables import EXTRA, FILE_ID, Column, Table
+from warehouse.schema import literal, quoted
+from warehouse.tables import EXTRA, FILE_ID, Table
 
 MAX_STORED_REJECTS = 10_000
 MAX_UNKNOWN_FIELDS = 200
@@ -25,13 +25,14 @@ class NotClean(Exception):
 
 @dataclass(slots=True)
 class Tally:
-    """What came of one object: counts, and the rejects to store."""
+    """What came of one object: counts, the tables that got rows, and the rejects to store."""
 
     rows: int = 0
     rejected: int = 0
     skipped: int = 0
     rejects: list[Reject] = field(default_factory=list)
     unknown: Counter[str] = field(default_factory=Counter)
+    tables: set[str] = field(default_factory=set)
 
     def reject(self, reject: Reject) -> None:
         """Count a reject, and keep it while there are not too many."""
@@ -58,20 +59,18 @@ class Target:
         names = ", ".join(quoted(name) for name in (*values, FILE_ID.name))
         sql = f"insert into {quoted(self.table.name)} ({names}) select {', '.join(values.values())}, ? from {source}"
         self.tally.rows += self.rows(sql, [self.file_id])[0][0]
+        self.tally.tables.add(self.table.name)
 
-    def insert_rows(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Insert Python rows; `extra` may be a dict."""
-        columns = (*self.table.columns, EXTRA)
-        as_text = [{**row, "extra": json.dumps(row["extra"]) if row.get("extra") else None} for row in rows]
-        self.insert_arrow(pa.Table.from_pylist(as_text, schema=arrow_schema(columns)), columns)
 
-    def insert_arrow(self, batch: pa.Table, columns: Iterable[Column]) -> None:
-        """Insert an Arrow table that has those columns."""
-        self.connection.register("arrow_batch", batch)
-        try:
-            self.insert({column.name: quoted(column.name) for column in columns}, "arrow_batch")
-        finally:
-            self.connection.unregister("arrow_batch")
+@contextmanager
+def registered(connection: duckdb.DuckDBPyConnection, name: str, batch: pa.Table) -> Iterator[None]:
+    """Let SQL see an Arrow table under a name. After an error the name leaves when the transaction is rolled back."""
+    connection.register(name, batch)
+    try:
+        yield
+    finally:
+        with suppress(duckdb.Error):
+            connection.unregister(name)
 
 
 def unknown_names(table: Table, names: Iterable[str]) -> list[str]:
@@ -80,14 +79,13 @@ def unknown_names(table: Table, names: Iterable[str]) -> list[str]:
     return [name for name in names if name not in known][:MAX_UNKNOWN_FIELDS]
 
 
-def extra_of(unknown: Sequence[str], *, has_extra: bool) -> str:
-    """Return the SQL for `extra`: what the source kept there, and its fields that have no column (NULLs left out)."""
+def extra_of(unknown: Mapping[str, str], *, has_extra: bool) -> str:
+    """Return the SQL for `extra`: what the source kept there, and its fields that have no column (NULLs left out).
+
+    `unknown` maps the fields' names to SQL expressions.
+    """
     own = f"cast({quoted(EXTRA.name)} as json)" if has_extra else "cast(null as json)"
     if not unknown:
         return own
-    fields = ", ".join(f"{_literal(name)}, {quoted(name)}" for name in unknown)
+    fields = ", ".join(f"{literal(name)}, {value}" for name, value in unknown.items())
     return f"nullif(json_merge_patch(coalesce({own}, '{{}}'::json), json_object({fields})), '{{}}'::json)"
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

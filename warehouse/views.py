@@ -1,10 +1,17 @@
-"""The derived views: one file each in `sql/core`, a bare SELECT whose file name is the view's name."""
+"""The derived views: one file each in `sql/core`, a bare SELECT whose file name is the view's name.
+
+They keep to the SQL that DuckDB and Spark share: no ASOF, QUALIFY, EXCLUDE or list comprehensions, casts and the place of
+NULLs spelled out. What needs a rule of its own on Spark: `median(x) over` a frame is `percentile(x, 0.5) over` it (Spark
+refuses its median there, its percentile interpolates alike); `ts + to_microseconds(n)` is `timestampadd(microsecond, n, ts)`;
+`ids[1]` is `get(ids, 0)`; `struct_pack(k := x)` is `struct(x as k)`.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -47,7 +54,12 @@ class View:
 @cache
 def core_views() -> tuple[View, ...]:
     """Return the core views, each after those it reads."""
-    views = {path.stem: View(path.stem, path.read_text(), path) for path in sorted(CORE.glob("*.sql"))}
+    return views_in(CORE)
+
+
+def views_in(folder: Path) -> tuple[View, ...]:
+    """Return the views of a folder, each after those it reads. Raises `BrokenView` with file and line."""
+    views = {path.stem: View(path.stem, path.read_text(), path) for path in sorted(folder.glob("*.sql"))}
     with duckdb.connect() as connection:
         graph = {name: tables_read(connection, view) & views.keys() for name, view in views.items()}
     try:
@@ -75,16 +87,16 @@ def tables_read(connection: duckdb.DuckDBPyConnection, view: View) -> set[str]:
         node = pending.pop()
         if isinstance(node, dict):
             if node.get("type") == "BASE_TABLE":
-                names.add(node["table_name"])
+                names.add(node["table_name"].lower())
             pending.extend(node.values())
         elif isinstance(node, list):
             pending.extend(node)
     return names
 
 
-def create_views(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create every core view, as a table where it is materialised. Raises `BrokenView` with file and line."""
-    for view in core_views():
+def create_views(connection: duckdb.DuckDBPyConnection, views: Iterable[View] | None = None) -> None:
+    """Create the views (every core view), as tables where materialised. Raises `BrokenView` with file and line."""
+    for view in core_views() if views is None else views:
         kind = "table" if view.name in MATERIALISED else "view"
         try:
             connection.execute(f"create {kind} {quoted(view.name)} as\n{view.sql}")
@@ -98,4 +110,5 @@ def create_views(connection: duckdb.DuckDBPyConnection) -> None:
 def _place(view: View, position: str | None) -> str:
     if position is None:
         return view.path.name
-    return f"{view.path.name}, line {view.sql[: int(position)].count(chr(10)) + 1}"
+    before = view.sql.encode()[: int(position)]
+    return f"{view.path.name}, line {before.count(10) + 1}"

@@ -10,7 +10,8 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -23,14 +24,14 @@ import pyarrow as pa
 
 from warehouse.batches import Batch
 from warehouse.connection import open_writer
-from warehouse.errors import FlowscopeError, WarehouseBusy
+from warehouse.errors import FlowscopeError, SourceError, WarehouseBusy
 from warehouse.generations import publish
 from warehouse.home import Home
 from warehouse.loading import load
 from warehouse.ownership import claim, note_duplicates, refuse_repeated_keys, runs_claimed, settle
-from warehouse.schema import arrow_schema, ddl
+from warehouse.schema import FOUND, arrow_schema, ddl, described
 from warehouse.tables import FACTS, RUN_FACTS, TABLES
-from warehouse.target import NotClean, Tally
+from warehouse.target import NotClean, Tally, registered
 from warehouse.views import views_digest
 
 _INTERNAL = """
@@ -40,6 +41,10 @@ create table if not exists internal.environments (run_id varchar, environment va
 create table if not exists internal.state (changes bigint, published_changes bigint, views_digest varchar);
 insert into internal.state select 0, -1, '' where not exists (from internal.state);
 """
+
+
+Read = Callable[[], Iterable[Batch]]
+"""Reads an object from its beginning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,8 @@ class KnownFile:
 class Writer:
     """Holds the writer's lock and its connection. Raises `WarehouseBusy` when somebody else holds them."""
 
+    _connection: duckdb.DuckDBPyConnection
+
     def __init__(self, home: Home) -> None:
         self._home = home
         self._lock: TextIO | None = None
@@ -81,17 +88,16 @@ class Writer:
             self._home.warehouse.mkdir(parents=True, exist_ok=True)
             self._home.staging.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(self._home.lock)
+            self._home.clear_staging()
         except OSError as error:
             raise FlowscopeError(
                 f"{self._home.root} cannot be written: {error.strerror}. Hint: choose another --home."
             ) from error
         try:
             self._connection = open_writer(self._home.writer, self._home)
-            self._connection.execute(_INTERNAL)
-            for statement in ddl():
-                self._connection.execute(statement)
+            self._bring_up_to_date()
         except duckdb.Error as error:
-            self._lock.close()
+            self._close()
             raise FlowscopeError(
                 f"{self._home.writer} cannot be opened: {str(error).splitlines()[0]}. "
                 "Hint: move it away and ingest again; the published generations stay readable."
@@ -101,15 +107,48 @@ class Writer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._connection.close()
-        if self._lock:
-            self._lock.close()
+        self._close()
         if isinstance(error, duckdb.Error):
             sentence = str(error).strip().splitlines()[0]
             raise FlowscopeError(
                 f"The warehouse in {self._home.root} could not be written: {sentence}. "
                 "Hint: check the free space; what was published before is untouched."
             ) from error
+
+    def _close(self) -> None:
+        with suppress(duckdb.Error, AttributeError):  # not opened, or broken: what was committed is in the file
+            self._connection.close()
+        if self._lock:
+            self._lock.close()
+
+    def _bring_up_to_date(self) -> None:
+        self._connection.execute(_INTERNAL)
+        if not described() <= set(self._rows(FOUND)):
+            with _Transaction(self._connection):
+                for statement in ddl():
+                    self._connection.execute(statement)
+
+    @contextmanager
+    def _fault_of(self, key: str) -> Iterator[None]:
+        """Turn what DuckDB says of an object's values into a `SourceError`; other errors of DuckDB end the writing."""
+        try:
+            yield
+        except SourceError:
+            self._reopen_if_broken()
+            raise
+        except (duckdb.DataError, duckdb.ProgrammingError, duckdb.InternalError) as error:
+            self._reopen_if_broken()
+            sentence = str(error).strip().splitlines()[0]
+            raise SourceError("unsupported", f"{key} cannot be loaded ({sentence}). Hint: check its values.") from error
+
+    def _reopen_if_broken(self) -> None:
+        """Open the database again where a damaged file broke DuckDB itself. What was committed is in it."""
+        try:
+            with _Transaction(self._connection):
+                self._rows("from internal.state")
+        except duckdb.FatalException:
+            self._connection.close()
+            self._connection = open_writer(self._home.writer, self._home)
 
     # the manifest
 
@@ -118,45 +157,67 @@ class Writer:
         rows = self._rows("select uri, file_id, etag, parser_version, format, status from files")
         return {uri: KnownFile(*rest) for uri, *rest in rows}
 
-    def replace(self, record: FileRecord, read: Callable[[], Iterable[Batch]]) -> Tally:
-        """Replace an object's rows by what `read` yields, in one transaction. `read` may be called twice."""
-        started_at = _now()
-        try:
-            return self._replace(record, read, started_at, strict=True)
-        except NotClean:
-            return self._replace(record, read, started_at, strict=False)
+    def replace(self, record: FileRecord, read: Read) -> Tally:
+        """Replace an object's rows by what `read` yields, in one transaction. `read` may be called twice.
 
-    def _replace(
-        self, record: FileRecord, read: Callable[[], Iterable[Batch]], started_at: datetime, *, strict: bool
-    ) -> Tally:
+        Raises `SourceError` where the object is at fault; then its earlier rows still stand.
+        """
+        with self._fault_of(record.key):
+            try:
+                return self._replace([(record, read)], strict=True)[0]
+            except NotClean:
+                return self._replace([(record, read)], strict=False)[0]
+
+    def replace_all(self, objects: Sequence[tuple[FileRecord, Read]]) -> list[Tally]:
+        """Replace several small objects' rows in one transaction, which costs less than one each.
+
+        Raises `SourceError` where any of them is at fault; then nothing has changed, and `replace` tells which it is.
+        """
+        with self._fault_of(objects[0][0].key):
+            try:
+                return self._replace(objects, strict=True)
+            except NotClean as error:
+                raise SourceError("unsupported", "Some lines are not as they should be.") from error
+
+    def _replace(self, objects: Sequence[tuple[FileRecord, Read]], *, strict: bool) -> list[Tally]:
+        started_at = _now()
+        dumps = {record.file_id: record.dump for record, _ in objects}
         with _Transaction(self._connection):
-            runs = self._remove(record.file_id)
-            tally = load(self._connection, record.file_id, read(), strict=strict)
-            refuse_repeated_keys(self._connection, record.file_id, record.dump, tally)
-            runs |= claim(self._connection, record.file_id, record.dump)
+            runs = set[str]().union(*(self._remove(file_id) for file_id in dumps))
+            tallies = load(self._connection, {record.file_id: read() for record, read in objects}, strict=strict)
+            refuse_repeated_keys(self._connection, dumps, tallies)
+            runs |= claim(self._connection, dumps, set[str]().union(*(tally.tables for tally in tallies.values())))
             settle(self._connection, runs)
             self._apply_assigned()
-            self._record(record, tally, "loaded", None, started_at)
-            note_duplicates(self._connection)
+            for record, _ in objects:
+                self._record(record, tallies[record.file_id], "loaded", None, started_at)
+            note_duplicates(self._connection, runs)
             self._changed()
-        return tally
+        return [tallies[record.file_id] for record, _ in objects]
 
     def fail(self, record: FileRecord, reason: str, message: str) -> None:
-        """Record that an object could not be read. Rows it had stay."""
+        """Record that an object could not be read. Rows it had stay. The same failure again changes nothing."""
+        before = self._rows("select status, message, etag from files where file_id = ?", [record.file_id])
+        if before == [("failed", message, record.etag)]:
+            return
         with _Transaction(self._connection):
             self._rows("delete from rejects where file_id = ?", [record.file_id])
             self._rows("insert into rejects values (?, ?, ?, ?, '')", [record.file_id, record.key, reason, message])
             kept = self._rows("select rows from files where file_id = ?", [record.file_id])
             tally = Tally(rows=kept[0][0] if kept else 0, rejected=1)
             self._record(record, tally, "failed", message, _now())
+            note_duplicates(self._connection, self.runs_of([record.file_id]))
             self._changed()
 
     def mark_missing(self, file_ids: Iterable[str]) -> None:
         """Record that objects are gone from their source. Their rows stay."""
         with _Transaction(self._connection):
-            for file_id in file_ids:
-                self._rows("update files set status = 'missing' where file_id = ?", [file_id])
-            self._changed()
+            marked = self._rows(
+                "update files set status = 'missing' where list_contains(?, file_id) and status <> 'missing'",
+                [list(file_ids)],
+            )
+            if marked != [(0,)]:
+                self._changed()
 
     def forget(self, file_ids: Sequence[str]) -> int:
         """Take the rows of objects out again, and the objects out of the manifest. Return how many rows left."""
@@ -173,7 +234,7 @@ class Writer:
             self._rows("delete from run_tags where file_id is null and run_id not in (select run_id from runs)")
             self._rows("delete from internal.environments where run_id not in (select run_id from internal.claims)")
             self._apply_assigned()
-            note_duplicates(self._connection)
+            note_duplicates(self._connection, runs)
             self._changed()
         return int(count)
 
@@ -218,11 +279,10 @@ class Writer:
     def _put(self, table: str, key: Sequence[str], columns: Sequence[str], rows: list[tuple[Any, ...]]) -> None:
         """Insert rows, each in place of the one with its key."""
         batch = pa.table({name: pa.array([row[i] for row in rows], pa.string()) for i, name in enumerate(columns)})
-        self._connection.register("put_rows", batch)
         same = " and ".join(f"old.{name} = new.{name}" for name in key)
-        self._rows(f"delete from {table} as old using put_rows as new where {same}")
-        self._rows(f"insert into {table} ({', '.join(columns)}) select {', '.join(columns)} from put_rows")
-        self._connection.unregister("put_rows")
+        with registered(self._connection, "put_rows", batch):
+            self._rows(f"delete from {table} as old using put_rows as new where {same}")
+            self._rows(f"insert into {table} ({', '.join(columns)}) select {', '.join(columns)} from put_rows")
 
     def _apply_assigned(self) -> None:
         """Let what commands assigned stand over what files say."""
@@ -272,6 +332,8 @@ class Writer:
         }  # fmt: skip
         self._rows("delete from files where file_id = ?", [record.file_id])
         self._append("files", pa.Table.from_pylist([row], schema=arrow_schema(files.columns)))
+        if not tally.rejects:
+            return
         rejects = next(table for table in TABLES if table.name == "rejects")
         self._append(
             "rejects",
@@ -291,9 +353,8 @@ class Writer:
         )
 
     def _append(self, table: str, batch: pa.Table) -> None:
-        self._connection.register("appended", batch)
-        self._rows(f"insert into {table} by name select * from appended")
-        self._connection.unregister("appended")
+        with registered(self._connection, "appended", batch):
+            self._rows(f"insert into {table} by name select * from appended")
 
     def _rows(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
         return self._connection.execute(sql, parameters).fetchall()
@@ -311,7 +372,11 @@ class _Transaction:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._connection.execute("commit" if error is None else "rollback")
+        if error is None:
+            self._connection.execute("commit")
+            return
+        with suppress(duckdb.Error):  # the error that ended the transaction is the one to hear of
+            self._connection.execute("rollback")
 
 
 def _locked(path: Path) -> TextIO:

@@ -143,7 +143,7 @@ def _connection(address: str) -> tuple[str, redis.Redis]:
     try:
         url = urlsplit(address)
         host, port = url.hostname or "localhost", url.port or 6379
-        database = int(url.path.strip("/") or 0)
+        database = int(f"{url.path}#{url.fragment}".strip("/#") or 0)  # nothing follows the database
         client = redis.Redis.from_url(
             address,
             protocol=2,
@@ -155,7 +155,9 @@ def _connection(address: str) -> tuple[str, redis.Redis]:
     except (TypeError, ValueError):
         # What the parser complains about may be a part of the password: its message is dropped.
         raise SourceError(
-            "unsupported", "That Redis address cannot be read. Hint: redis://:PASSWORD@HOST:PORT/DB, DB being a number."
+            "unsupported",
+            "That Redis address cannot be read. Hint: redis://:PASSWORD@HOST:PORT/DB, DB being a number; signs such as "
+            "/ # @ in the password are written as %2F %23 %40.",
         ) from None
     database = client.connection_pool.connection_kwargs.get("db", database)
     shown_host = f"[{host}]" if ":" in host else host

@@ -42,6 +42,12 @@ class S3Source:
     def __init__(self, address: str, *, endpoint_url: str | None = None) -> None:
         self._bucket, _, self._prefix = address.partition("://")[2].partition("/")
         self._folder = self._prefix[: self._prefix.rfind("/") + 1]
+        if {"@", ":"} & set(self._bucket):
+            raise SourceError(
+                "unsupported",
+                "S3 addresses hold no credentials. Hint: s3://BUCKET/PREFIX, with AWS_ACCESS_KEY_ID and "
+                "AWS_SECRET_ACCESS_KEY in the environment.",
+            )
         self.uri = f"s3://{self._bucket}/{self._prefix}"
         with _explained(self.uri):
             self._client = _client(endpoint_url)
