@@ -55,6 +55,8 @@ def read_tags_file(path: Path) -> tuple[dict[str, dict[str, str]], dict[str, str
     environments: dict[str, str] = {}
     for row in rows:
         run = row.pop("run_id")
+        if not run:
+            continue
         environment = row.pop("environment", None)
         if environment:
             environments[run] = environment

@@ -6,7 +6,9 @@ Every query gets a cursor of its own, which is drained and closed.
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -96,7 +98,8 @@ class Reader:
             if timer:
                 timer.start()
             try:
-                yield _explained(cursor.sql(sql).to_arrow_reader(_BATCH_ROWS), seconds)
+                with _stopped_by_ctrl_c(cursor):
+                    yield _explained(cursor.sql(sql).to_arrow_reader(_BATCH_ROWS), seconds)
             except duckdb.Error as error:
                 raise _refusal(error, seconds) from error
             finally:
@@ -139,8 +142,35 @@ def _explained(batches: pa.RecordBatchReader, seconds: float | None) -> pa.Recor
     return pa.RecordBatchReader.from_batches(batches.schema, drained())
 
 
+@contextmanager
+def _stopped_by_ctrl_c(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Let Ctrl-C stop the query. While its result is fetched no Python runs, so no handler of Python's would."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    hearing, telling = os.pipe()
+    os.set_blocking(telling, False)
+    before = signal.set_wakeup_fd(telling, warn_on_full_buffer=False)
+
+    def listen() -> None:
+        with os.fdopen(hearing, "rb", buffering=0) as signals:
+            while heard := signals.read(64):
+                if signal.SIGINT in heard:
+                    cursor.interrupt()
+
+    threading.Thread(target=listen, daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(telling)
+
+
 def _refusal(error: Exception, seconds: float | None) -> QueryRefused:
-    if seconds and "INTERRUPT" in str(error).upper():
+    is_interrupted = "INTERRUPT" in str(error).upper()
+    if is_interrupted and not seconds:
+        raise KeyboardInterrupt from error
+    if is_interrupted:
         return QueryRefused(f"Stopped after {seconds:g} s. Hint: aggregate, filter or add a LIMIT.")
     return QueryRefused(str(error).strip())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from functools import cache
 from itertools import permutations
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -208,6 +209,7 @@ def test_the_files_of_one_dump_win_or_lose_a_run_together(home: Home) -> None:
 DUMPS = {"a": {"r1": 1, "r2": 4}, "b": {"r1": 2, "r3": 1}, "c": {"r2": 3, "r1": 5}, "d": {"r3": 2, "r2": 1}}
 
 
+@cache
 def filled(order: tuple[str, ...], forgotten: str | None = None) -> list[tuple[object, ...]]:
     with TemporaryDirectory() as folder, Writer(Home(Path(folder))) as writer:
         for name in order:
@@ -222,7 +224,7 @@ def filled(order: tuple[str, ...], forgotten: str | None = None) -> list[tuple[o
         return [*owners(writer), *aside, *manifest]
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.sampled_from(list(permutations(DUMPS))), st.sampled_from([None, *DUMPS]))
 def test_the_order_of_dumps_does_not_matter(order: tuple[str, ...], forgotten: str | None) -> None:
     assert filled(order, forgotten) == filled(tuple(DUMPS), forgotten)

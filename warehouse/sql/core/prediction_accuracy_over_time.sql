@@ -37,34 +37,53 @@ errors as (
         and prediction_errors.sla is not distinct from ordered.sla
 ),
 
--- A framed median is the same for all rows of a run: min() below picks it.
-medians as (
+-- A framed median is the same for all rows of a run: min() picks it.
+rolling as (
     select
         series,
         run_ordinal,
-        median(relative_error) over last_runs as rolling_relative_error,
-        median(log_ratio) over last_runs as rolling_log_ratio,
-        median(relative_error) over all_runs as expanding_relative_error,
-        median(log_ratio) over all_runs as expanding_log_ratio
-    from errors
-    window
-        last_runs as (
-            partition by series order by run_ordinal range between 19 preceding and current row
-        ),
-        all_runs as (
-            partition by series order by run_ordinal range between unbounded preceding and current row
-        )
+        min(relative_error) as relative_error,
+        min(log_ratio) as log_ratio
+    from (
+        select
+            series,
+            run_ordinal,
+            median(relative_error) over last_runs as relative_error,
+            median(log_ratio) over last_runs as log_ratio
+        from errors
+        window last_runs as (partition by series order by run_ordinal range between 19 preceding and current row)
+    ) as framed
+    group by series, run_ordinal
 ),
 
-medians_by_run as (
-    select
-        series,
-        run_ordinal,
-        min(rolling_relative_error) as rolling_relative_error,
-        min(rolling_log_ratio) as rolling_log_ratio,
-        min(expanding_relative_error) as expanding_relative_error,
-        min(expanding_log_ratio) as expanding_log_ratio
-    from medians
+-- Without the NULLs: a few of them make DuckDB's expanding median six times slower.
+expanding_errors as (
+    select series, run_ordinal, min(relative_error) as relative_error
+    from (
+        select
+            series,
+            run_ordinal,
+            median(relative_error) over (
+                partition by series order by run_ordinal range between unbounded preceding and current row
+            ) as relative_error
+        from errors
+        where relative_error is not null
+    ) as framed
+    group by series, run_ordinal
+),
+
+expanding_ratios as (
+    select series, run_ordinal, min(log_ratio) as log_ratio
+    from (
+        select
+            series,
+            run_ordinal,
+            median(log_ratio) over (
+                partition by series order by run_ordinal range between unbounded preceding and current row
+            ) as log_ratio
+        from errors
+        where log_ratio is not null
+    ) as framed
     group by series, run_ordinal
 ),
 
@@ -74,6 +93,7 @@ counts as (
         run_ordinal,
         median(relative_error) as relative_error,
         count(relative_error) as errors,
+        count(log_ratio) as ratios,
         count(covered) as judged,
         sum(covered) as covered
     from errors
@@ -88,6 +108,7 @@ totals as (
         cast(sum(errors) over last_runs as bigint) as rolling_n,
         cast(sum(covered) over last_runs as double) / nullif(sum(judged) over last_runs, 0) as rolling_coverage,
         cast(sum(errors) over all_runs as bigint) as n,
+        sum(ratios) over all_runs as ratios_so_far,
         cast(sum(covered) over all_runs as double) / nullif(sum(judged) over all_runs, 0) as expanding_coverage
     from counts
     window
@@ -95,6 +116,7 @@ totals as (
         all_runs as (partition by series order by run_ordinal rows between unbounded preceding and current row)
 )
 
+-- A run that adds nothing to an expanding median has that of the run before it: the one with equally many values so far.
 select
     ordered.predictor,
     ordered.level,
@@ -106,15 +128,18 @@ select
     ordered.submitted_at,
     ordered.run_ordinal,
     totals.relative_error,
-    medians_by_run.rolling_relative_error,
-    medians_by_run.rolling_log_ratio,
+    rolling.relative_error as rolling_relative_error,
+    rolling.log_ratio as rolling_log_ratio,
     totals.rolling_coverage,
     totals.rolling_n,
-    medians_by_run.expanding_relative_error,
-    medians_by_run.expanding_log_ratio,
+    max(expanding_errors.relative_error) over (partition by ordered.series, totals.n) as expanding_relative_error,
+    max(expanding_ratios.log_ratio) over (partition by ordered.series, totals.ratios_so_far) as expanding_log_ratio,
     totals.expanding_coverage,
     totals.n
 from ordered
 inner join totals on ordered.series = totals.series and ordered.run_ordinal = totals.run_ordinal
-inner join medians_by_run
-    on ordered.series = medians_by_run.series and ordered.run_ordinal = medians_by_run.run_ordinal
+inner join rolling on ordered.series = rolling.series and ordered.run_ordinal = rolling.run_ordinal
+left join expanding_errors
+    on ordered.series = expanding_errors.series and ordered.run_ordinal = expanding_errors.run_ordinal
+left join expanding_ratios
+    on ordered.series = expanding_ratios.series and ordered.run_ordinal = expanding_ratios.run_ordinal
