@@ -145,6 +145,45 @@ def test_sums_over_tasks_and_inputs_agree_with_figures_the_summary_does_not_hold
             assert plans[run]["execution_samples"] == int(row["samples_execution"])
 
 
+COUNTED = {
+    "actual_transferred_bytes": "select run_id, downloaded_bytes + uploaded_bytes as n from run_summary",
+    "dag_downloads": "select run_id, count(*) as n from dag_loads group by run_id",
+    "preloads_done": "select run_id, count(*) as n from optimizations"
+    " where optimization = 'preload' and stage = 'applied' group by run_id",
+    "prewarms_done": "select run_id, count(*) as n from optimizations"
+    " where optimization = 'prewarm' and stage = 'applied' group by run_id",
+}
+PLANNED = {
+    "predicted_downloadable_bytes": "select run_id, sum(download_bytes) as n from planned_tasks group by run_id",
+    "predicted_uploadable_bytes": "select run_id, sum(upload_bytes) as n from planned_tasks group by run_id",
+    "critical_path_nodes": "select run_id, count_if(on_critical_path) as n from planned_tasks group by run_id",
+    "samples_download": "select run_id, download_samples as n from plans",
+    "samples_output": "select run_id, output_samples as n from plans",
+}
+
+
+@pytest.mark.parametrize("name", COUNTED | PLANNED)
+def test_counts_and_sizes_of_other_tables_agree_run_by_run(dashboard, query, name: str):
+    found = {row["run_id"]: row["n"] for row in query((COUNTED | PLANNED)[name])}
+    for run, row in dashboard.items():
+        if name in COUNTED or row["has_predictions"] == "True":
+            assert found.get(run, 0) == float(row[name])
+
+
+def test_it_drops_runs_with_a_task_missing_and_runs_without_a_plan(dashboard, summaries, query):
+    dropped = summaries.keys() - dashboard.keys()
+    planned = {row["run_id"] for row in query("from plans")}
+    assert (len(dropped), sum(not summaries[run]["is_complete"] for run in dropped)) == (40, 14)
+    assert not {run for run in dropped if summaries[run]["is_complete"]} & planned
+
+
+def test_dead_workers_stand_in_incomplete_runs_only(summaries):
+    """Why `killed_workers` counts workers that never became ready and left no task (series A alone: 19)."""
+    assert sum(row["killed_workers"] for row in summaries.values()) == 19
+    assert all(row["killed_workers"] == 0 for row in summaries.values() if row["is_complete"])
+    assert all(row["killed_workers"] > 0 for row in summaries.values() if not row["is_complete"])
+
+
 METRICS = {
     "makespan": ("makespan_s", 1000),
     "execution": ("execution_s", 1000),

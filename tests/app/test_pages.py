@@ -1,0 +1,313 @@
+"""The pages on warehouses that are missing, empty, tiny, hostile, broken, and replaced while somebody looks."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app import queries, store
+from app.units import age, count, duration, percent, size
+from tests.app import dumps
+from warehouse.home import Home
+
+PAGES = ("summary", "prediction_accuracy", "run", "sql", "data")
+
+
+def visit(home: Home, page: str, monkeypatch: pytest.MonkeyPatch, **query: str) -> AppTest:
+    monkeypatch.setenv("FLOWSCOPE_HOME", str(home.root))
+    at = AppTest.from_file(str(dumps.ROOT / "app" / "main.py"), default_timeout=60)
+    at.run()
+    for name, value in query.items():
+        at.query_params[name] = value
+    return at.switch_page(f"pages/{page}.py").run()
+
+
+def said(at: AppTest) -> str:
+    """Everything the page says in prose, codes and boxes."""
+    kinds = (
+        at.markdown,
+        at.text,
+        at.caption,
+        at.title,
+        at.header,
+        at.subheader,
+        at.code,
+        at.info,
+        at.warning,
+        at.error,
+    )
+    return "\n".join(str(element.value) for kind in kinds for element in kind)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    return dumps.tiny(tmp_path_factory.mktemp("tiny") / "home")
+
+
+@pytest.fixture
+def reading(tiny: Home, monkeypatch: pytest.MonkeyPatch) -> store.Store:
+    monkeypatch.setenv("FLOWSCOPE_HOME", str(tiny.root))
+    return store.current()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_without_a_warehouse_each_page_says_what_to_do(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = visit(Home(tmp_path), page, monkeypatch)
+    assert not at.exception
+    assert f"No warehouse in {tmp_path}. Hint: flowscope ingest PATH, or flowscope demo." in said(at)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_without_runs_each_page_says_so(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = dumps.take_in(tmp_path / "home", tmp_path / "nothing-here")
+    at = visit(home, page, monkeypatch)
+    assert not at.exception
+    assert ("The warehouse holds no runs." in said(at)) == (page not in ("sql", "data"))
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("how", ["garbage", "dangling", "stranger"])
+def test_a_broken_generation_is_a_sentence(
+    page: str, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Home(tmp_path)
+    home.generations.mkdir(parents=True)
+    generation = home.generations / "000001.duckdb"
+    if how == "garbage":
+        generation.write_bytes(b"this is no database" * 1000)
+    if how == "stranger":
+        from warehouse.connection import open_writer
+
+        open_writer(generation, home).close()
+    home.current.symlink_to(Path("generations/000001.duckdb"))
+    at = visit(home, page, monkeypatch)
+    assert not at.exception
+    assert ("No warehouse in" if how == "dangling" else "flowscope ingest publishes it anew") in said(at)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_each_page_shows_a_tiny_warehouse(page: str, tiny: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = visit(tiny, page, monkeypatch)
+    assert not at.exception
+    assert at.title[0].value.lower().replace(" ", "_") == page
+    assert not at.error
+
+
+def test_the_summary_counts_what_is_there(tiny: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = visit(tiny, "summary", monkeypatch)
+    text = said(at)
+    assert (
+        "**7 runs** of 2 workflows under 1 planner in 1 environment, submitted on 2026-01-01 from 10:00 to 10:09 UTC"
+        in text
+    )
+    assert "Nothing was rejected." in text
+    assert (
+        "**1 run** has no plan, hence no prediction: 1 are the first" not in text
+        or "a planner without history makes no plan" in text
+    )
+    assert {metric.label: metric.value for metric in at.metric}["Tasks"] == "14"
+
+
+def test_the_summary_says_what_was_rejected_and_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = dumps.write(tmp_path / "dump", dumps.one_run(1))
+    with (folder / "tasks-x.jsonl").open("a") as file:
+        file.write("this is not json\n")
+    at = visit(dumps.take_in(tmp_path / "home", folder), "summary", monkeypatch)
+    assert not at.exception
+    reasons = next(frame.value for frame in at.dataframe if "meaning" in frame.value.columns)
+    assert reasons[["reason", "meaning", "rejects"]].values.tolist() == [
+        ["not_json", "the line is not a JSON object", 1]
+    ]
+
+
+def test_accuracy_follows_the_address_and_computes_its_sentence(tiny: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = visit(tiny, "prediction_accuracy", monkeypatch, metric="execution", level="task", workflow="wf")
+    assert not at.exception
+    assert at.selectbox(key="metric").value == "execution"
+    assert at.selectbox(key="level").value == "task"
+    text = said(at)
+    assert "`PlannerA` at `p50` predicts **execution** best" in text
+    assert "At task level every task counts by itself" in text
+    assert "12 predictions: all have a relative error." in text
+
+
+def test_pooled_accuracy_of_one_workflow_is_that_of_the_workflow(reading: store.Store) -> None:
+    selection = {"predictor": "engine", "level": "task", "metric": "execution"}
+    one = reading.frame(queries.ACCURACY_OF_ONE, **selection, workflow="wf")
+    pooled = reading.frame(queries.ACCURACY_OF_ALL, **selection)
+    assert len(one) == 6
+    assert one.round(12).equals(pooled[one.columns].round(12))
+
+
+def test_download_carries_its_caveat(tiny: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = visit(tiny, "prediction_accuracy", monkeypatch, metric="download")
+    assert "is understated" in at.warning[0].value
+    assert "where nothing happened (0 observed)" in said(at)
+
+
+def test_without_plans_accuracy_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = dumps.take_in(tmp_path / "home", dumps.write(tmp_path / "dump", dumps.one_run(1, planned=False)))
+    at = visit(home, "prediction_accuracy", monkeypatch)
+    assert not at.exception
+    assert "No run has a prediction that can be compared" in said(at)
+    at = visit(home, "run", monkeypatch)
+    assert "This run has no plan" in said(at)
+
+
+def test_a_run_is_reached_by_its_address(tiny: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = visit(tiny, "run", monkeypatch, run="run-wf-2")
+    assert not at.exception
+    assert at.code[0].value == "run-wf-2"
+    figures = {metric.label: metric.value for metric in at.metric}
+    assert figures["Makespan observed"] == "1.20 s"
+    assert figures["Makespan predicted"] == "2.00 s"
+    assert figures["Tasks seen / expected"] == "2 / 2"
+    assert figures["Worker starts"] == "1 cold"
+
+
+def test_an_address_of_no_run_says_so(tiny: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = visit(tiny, "run", monkeypatch, run="run-gone")
+    assert not at.exception
+    assert "No run run-gone in this generation." in said(at)
+
+
+def test_choosing_a_run_shows_it(tiny: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = visit(tiny, "run", monkeypatch)
+    other = next(option for option in at.selectbox[1].options if option.startswith("other"))
+    at.selectbox[1].select(other).run()
+    assert not at.exception
+    assert at.code[0].value == "run-other-9"
+    at.selectbox[0].select("wf").run()
+    assert at.code[0].value.startswith("run-wf-")
+
+
+def test_a_query_in_the_address_is_run(tiny: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = visit(tiny, "sql", monkeypatch, q="select 41 + 1 as answer")
+    assert not at.exception
+    assert any("answer" in frame.value.columns and frame.value.iloc[0, 0] == 42 for frame in at.dataframe)
+
+
+@pytest.mark.parametrize(
+    ("sql", "sentence"),
+    [
+        ("drop table runs", "DROP is not allowed"),
+        ("select 1; select 2", "2 statements"),
+        ("select nothing from runs", "nothing"),
+        ("select * from read_csv('/etc/passwd')", "disabled"),
+        ("", "There is no query"),
+    ],
+)
+def test_a_query_that_is_refused_is_a_sentence(
+    sql: str, sentence: str, tiny: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = visit(tiny, "sql", monkeypatch)
+    at.text_area(key="q").set_value(sql).run()
+    at.button[0].click().run()
+    assert not at.exception
+    assert sentence in said(at)
+
+
+def test_values_of_every_kind_can_be_shown(tiny: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = visit(
+        tiny, "sql", monkeypatch,
+        q="select 1 as a, 2 as a, [1, 2] as l, {'x': 1} as s, map {'k': 2} as m, 170141183460469231731687303715884105727::hugeint as h,"
+        " 1.5::decimal(4, 1) as d, interval 3 days as i, date '2026-01-01' as dt, time '10:00' as t, 'x'::blob as b, null as n,"
+        " now() as tz, uuid() as u, true as bo, 'nan'::double as f",
+    )  # fmt: skip
+    assert not at.exception
+    assert not at.error
+    assert any("a (2)" in frame.value.columns for frame in at.dataframe), said(at)
+
+
+def test_a_result_is_cut_and_says_so(reading: store.Store) -> None:
+    cut = reading.preview("select * from range(25000)")
+    assert (cut.table.num_rows, cut.truncated) == (store.SHOWN_ROWS, True)
+    whole = reading.preview("select * from range(10000)")
+    assert (whole.table.num_rows, whole.truncated) == (10_000, False)
+    wide = reading.preview("select repeat('x', 100000) as x from range(2000)")
+    assert wide.truncated
+    assert wide.table.nbytes <= 2 * store.SHOWN_BYTES
+
+
+def test_an_export_holds_the_rows_and_no_more_than_its_bound(
+    reading: store.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "EXPORTED_ROWS", 7)
+    assert reading.export("select 1 as a, null as b", "csv") == b"a,b\n1,\n"
+    assert len(reading.export("select * from range(100)", "csv").splitlines()) == 8
+    assert reading.export("select 1 as a", "parquet").startswith(b"PAR1")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_hostile_names_stay_text(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = [dumps.one_run(number, dumps.HOSTILE, dumps.LONG, dumps.HOSTILE) for number in range(6)]
+    runs.append(dumps.one_run(7, dumps.LONG, dumps.HOSTILE, dumps.LONG))
+    home = dumps.take_in(tmp_path / "home", dumps.write(tmp_path / "dump", dumps.merged(*runs)))
+    at = visit(home, page, monkeypatch)
+    assert not at.exception
+    read_as_markdown = [
+        str(element.value)
+        for kind in (
+            at.markdown,
+            at.caption,
+            at.info,
+            at.warning,
+            at.error,
+            at.title,
+            at.header,
+            at.subheader,
+            at.metric,
+        )
+        for element in kind
+    ]
+    for text in read_as_markdown:
+        outside = re.sub(r"(?<!`)(`+)(?!`).*?(?<!`)\1(?!`)", "", text)
+        assert "<img" not in outside and "<script" not in outside and "\\frac" not in outside
+        assert "\u202e" not in text
+        assert len(text) < 2_500
+    assert all(len(option) < 200 for box in at.selectbox for option in box.options)
+
+
+def test_a_generation_published_meanwhile_is_picked_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = dumps.take_in(tmp_path / "home", dumps.write(tmp_path / "dump", dumps.one_run(1)))
+    at = visit(home, "summary", monkeypatch)
+    assert "**1 run**" in said(at)
+    before = store.current()
+    for number in range(2, 6):
+        dumps.take_in(tmp_path / "home", dumps.write(tmp_path / f"more{number}", dumps.one_run(number)))
+        at.run()
+        assert not at.exception
+        assert f"**{number} runs**" in said(at)
+    assert before.reader.value("select count(*) from runs") == 1
+
+
+def test_a_home_made_anew_is_not_mistaken_for_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dump = dumps.write(tmp_path / "dump", dumps.one_run(1))
+    at = visit(dumps.take_in(tmp_path / "home", dump), "summary", monkeypatch)
+    shutil.rmtree(tmp_path / "home")
+    dumps.take_in(tmp_path / "home", dumps.write(dump, dumps.merged(dumps.one_run(1), dumps.one_run(2))))
+    at.run()
+    assert "**2 runs**" in said(at)
+
+
+def test_figures_read_as_people_write_them() -> None:
+    from datetime import timedelta
+
+    assert [duration(value) for value in (0.123, 12.3, 999, 1234, 119_000, 600_000, 1e8, None)] == [
+        "0.12 ms", "12.3 ms", "999 ms", "1.23 s", "119 s", "10.0 min", "27.8 h", "unknown",
+    ]  # fmt: skip
+    assert [size(value) for value in (0, 999, 1500, 2.5e9)] == ["0 B", "999 B", "1.50 kB", "2.50 GB"]
+    assert (percent(0.1234), count(1, "run"), count(1234, "run")) == ("12.3 %", "1 run", "1,234 runs")
+    assert [age(timedelta(minutes=m)) for m in (0, 1, 89, 91, 3000)] == [
+        "just now",
+        "1 minute ago",
+        "89 minutes ago",
+        "2 hours ago",
+        "2 days ago",
+    ]
