@@ -59,7 +59,6 @@ def cli() -> None:
 def demo(serve: bool, home: Home) -> None:
     """Take in the recorded runs that come with the project, print what they show, and open the app."""
     from app.commands import serve as serve_app
-
     from ingest.commands import take_in
     from ingest.labels import Labels
     from warehouse.commands import print_summary

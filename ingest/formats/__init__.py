@@ -47,5 +47,6 @@ def recognise(content: Content, name: str, wanted: str | None) -> Recognised:
     if flowdump.recognise(content):
         return Recognised("flowdump", content)
     raise SourceError(
-        "unknown_format", f"{name} has no known format. Hint: Parquet, JSON lines and Redis RDB files are read."
+        "unknown_format",
+        f"{name} has no known format. Hint: Parquet, JSON lines and Redis RDB files are read; tags go to --tags.",
     )
