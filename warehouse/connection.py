@@ -156,7 +156,8 @@ def _stopped_by_ctrl_c(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
         with os.fdopen(hearing, "rb", buffering=0) as signals:
             while heard := signals.read(64):
                 if signal.SIGINT in heard:
-                    cursor.interrupt()
+                    with suppress(duckdb.Error):  # the query ended by itself in this moment
+                        cursor.interrupt()
 
     threading.Thread(target=listen, daemon=True).start()
     try:
