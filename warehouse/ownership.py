@@ -26,21 +26,32 @@ def runs_claimed(connection: duckdb.DuckDBPyConnection, file_ids: Sequence[str])
     return {run for (run,) in rows}
 
 
-def claim(connection: duckdb.DuckDBPyConnection, dumps: Mapping[str, str], tables: Collection[str]) -> set[str]:
-    """Note how many rows freshly loaded files have of each run. Return the runs.
+def claim(connection: duckdb.DuckDBPyConnection, dumps: Mapping[str, str], tables: Collection[str]) -> None:
+    """Note how many rows freshly loaded files have of each run.
 
     `dumps` maps the files to their dumps; `tables` are those that got rows.
     """
     rows = [f"select run_id, file_id from {name} where run_id is not null" for name in RUN_FACTS if name in tables]
     if not rows:
-        return set()
+        return
     with registered(connection, "loaded", _as_files(dumps)):
         connection.execute(
             "insert into internal.claims"
             " select run_id, dump, file_id, count(*), cast(current_timestamp as timestamp)"
             f" from ({' union all '.join(rows)}) join loaded using (file_id) group by run_id, dump, file_id"
         )
-    return runs_claimed(connection, list(dumps))
+
+
+def is_contested(connection: duckdb.DuckDBPyConnection, file_ids: Collection[str]) -> bool:
+    """Whether those files speak of a run that another dump speaks of too, or any file has lost a run before."""
+    return bool(
+        connection.execute(
+            "select 1 from files where duplicate_runs > 0 union all"
+            " select 1 from internal.claims as mine join internal.claims as other using (run_id)"
+            " where list_contains(?, mine.file_id) and mine.dump <> other.dump limit 1",
+            [list(file_ids)],
+        ).fetchall()
+    )
 
 
 def refuse_repeated_keys(
@@ -89,10 +100,7 @@ def settle(connection: duckdb.DuckDBPyConnection, runs: Iterable[str]) -> None:
             f" with claims as (from internal.claims semi join touched using (run_id)), ranked as ({_RANKED})"
             " select run_id, file_id, place = 1 as stands from ranked join claims using (run_id, dump)"
         )
-    contested = connection.execute(
-        "select 1 from standing where not stands union all select 1 from files where duplicate_runs > 0 limit 1"
-    ).fetchall()
-    for name in RUN_FACTS if contested else ():
+    for name in RUN_FACTS:
         _move(connection, name, f"set_aside.{name}", "not stands")
         _move(connection, f"set_aside.{name}", name, "stands")
     connection.execute("drop table standing")

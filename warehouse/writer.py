@@ -28,7 +28,7 @@ from warehouse.errors import FlowscopeError, SourceError, WarehouseBusy
 from warehouse.generations import publish
 from warehouse.home import Home
 from warehouse.loading import load
-from warehouse.ownership import claim, note_duplicates, refuse_repeated_keys, runs_claimed, settle
+from warehouse.ownership import claim, is_contested, note_duplicates, refuse_repeated_keys, runs_claimed, settle
 from warehouse.schema import FOUND, arrow_schema, ddl, described
 from warehouse.tables import FACTS, RUN_FACTS, TABLES
 from warehouse.target import NotClean, Tally, registered
@@ -183,15 +183,20 @@ class Writer:
         started_at = _now()
         dumps = {record.file_id: record.dump for record, _ in objects}
         with _Transaction(self._connection):
+            contested = is_contested(self._connection, dumps)
             runs = set[str]().union(*(self._remove(file_id) for file_id in dumps))
             tallies = load(self._connection, {record.file_id: read() for record, read in objects}, strict=strict)
             refuse_repeated_keys(self._connection, dumps, tallies)
-            runs |= claim(self._connection, dumps, set[str]().union(*(tally.tables for tally in tallies.values())))
-            settle(self._connection, runs)
+            claim(self._connection, dumps, set[str]().union(*(tally.tables for tally in tallies.values())))
+            contested = contested or is_contested(self._connection, dumps)
+            if contested:
+                runs |= runs_claimed(self._connection, list(dumps))
+                settle(self._connection, runs)
             self._apply_assigned()
             for record, _ in objects:
                 self._record(record, tallies[record.file_id], "loaded", None, started_at)
-            note_duplicates(self._connection, runs)
+            if contested:
+                note_duplicates(self._connection, runs)
             self._changed()
         return [tallies[record.file_id] for record, _ in objects]
 
