@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import Literal
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from tests.app import dumps
 from tests.app.browsing import CHROMIUM, chromium, opened, served, settled, whole
@@ -68,16 +69,13 @@ def test_the_root_is_the_summary(address: str, browser: Browser) -> None:
 def test_an_address_chooses_the_metric_and_a_choice_changes_the_address(address: str, browser: Browser) -> None:
     with opened(browser, f"{address}/prediction_accuracy?metric=execution&level=task&measure=coverage") as visit:
         page = visit.page
-        assert page.locator("text=Share with observed ≤ predicted").count() >= 1
+        expect(page.locator("text=Share with observed ≤ predicted").first).to_be_visible(timeout=30_000)
         chart = page.locator("[data-testid=stVegaLiteChart]").first
-        assert "coverage of predicted execution" in (chart.get_attribute("aria-label") or "")
+        expect(chart).to_have_attribute("aria-label", re.compile("coverage of predicted execution"), timeout=30_000)
         page.get_by_role("combobox", name="Metric").click()
         page.get_by_role("option", name="upload").click()
         page.wait_for_url("**metric=upload**")
-        settled(page)
-        assert "predicted upload" in (
-            page.locator("[data-testid=stVegaLiteChart]").first.get_attribute("aria-label") or ""
-        )
+        expect(chart).to_have_attribute("aria-label", re.compile("predicted upload"), timeout=30_000)
         assert visit.complaints == []
 
 
@@ -104,7 +102,7 @@ def test_the_data_is_downloaded(address: str, browser: Browser, tmp_path: Path) 
 def test_a_query_runs_and_its_address_repeats_it(address: str, browser: Browser) -> None:
     with opened(browser, f"{address}/sql?q={quote('select 6 * 7 as answer')}") as visit:
         page = visit.page
-        assert page.get_by_text("1 row.").count() == 1
+        expect(page.get_by_text("1 row.")).to_have_count(1, timeout=30_000)
         page.get_by_label("Query", exact=True).fill("select * from no_such_table")
         page.get_by_role("button", name="Run").click()
         page.get_by_text("no_such_table does not exist").wait_for()
