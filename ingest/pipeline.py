@@ -17,10 +17,9 @@ from ingest.formats import FORMATS, recognise
 from ingest.labels import Labels
 from ingest.records import Item, Source
 from ingest.sources import source_for, without_secrets
-from warehouse.batches import Batch, JsonLines, ParquetFile, Rows
+from warehouse.batches import Batch, Rows
 from warehouse.errors import SourceError
 from warehouse.home import Home
-from warehouse.tables import FACTS
 from warehouse.target import Tally
 from warehouse.writer import FileRecord, KnownFile, Read, Writer
 
@@ -281,5 +280,3 @@ def _counted(batches: Iterable[Batch], progress: Progress) -> Iterator[Batch]:
         yield batch
         if isinstance(batch, Rows):
             progress.rows(len(batch.rows))
-        elif isinstance(batch, (ParquetFile, JsonLines)) and batch.table in FACTS:
-            progress.rows(0)

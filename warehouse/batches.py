@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-Row = Mapping[str, Any]
-
 
 @dataclass(frozen=True, slots=True)
 class Rows:
