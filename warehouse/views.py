@@ -24,7 +24,17 @@ from warehouse.errors import FlowscopeError
 from warehouse.schema import literal, quoted
 
 CORE = Path(__file__).parent / "sql" / "core"
-MATERIALISED = frozenset({"run_summary", "prediction_errors", "prediction_accuracy_over_time"})
+MATERIALISED = frozenset(
+    {
+        "container_reuse",
+        "keep_alive",
+        "cold_starts",
+        "worker_active_periods",
+        "run_summary",
+        "prediction_errors",
+        "prediction_accuracy_over_time",
+    }
+)
 """Views that pages need fast: computed once, when a generation is built."""
 
 

@@ -1,9 +1,10 @@
 -- What each run was and what it took. One row per run, incomplete ones included (is_complete says so; NULL: its DAG is unknown).
 -- Sums are over the task attempts and workers that left metrics and count a phase that did not happen as 0; they are NULL
 -- where nothing was left. makespan_ms: from submission until the sink's output was available and its workers were told.
--- cold_starts and warm_starts are as reported; NULL where the source records no workers, whose number then is that of the
--- tasks' workers. gb_seconds_derived: memory times the time from a worker's request to its end, which is its finished_at,
--- else its last task's released_at; workers without an end are left out of it, so it is a lower bound where workers died.
+-- cold_starts, warm_starts and unknown_starts are those of `cold_starts` (reported where the source says, else inferred); NULL where
+-- the source records no workers, whose number then is that of the tasks' workers. gb_seconds_derived: memory times active_ms of
+-- `worker_active_periods`, or the start-up of a worker that left no task; those that never became ready are left out of it, so it is
+-- a lower bound where workers died.
 -- failed_tasks: tasks whose last attempt is recorded as failed. killed_workers: workers that say so, and those of unknown
 -- status that never became ready, never finished and left no task. In the recorded dumps (540 runs, 4,299 workers) every
 -- one of the 4,272 workers that became ready left a task, and the 27 others left none and stand in 19 of the 21 incomplete
@@ -42,65 +43,22 @@ dag as (
     group by dag_tasks.run_id
 ),
 
-launches as (
-    select
-        *,
-        row_number() over (
-            partition by run_id, worker_id order by requested_at nulls last, invocation_id
-        ) as place,
-        lead(requested_at) over (
-            partition by run_id, worker_id order by requested_at nulls last, invocation_id
-        ) as next_requested_at
-    from invocations
-),
-
--- A worker id launched twice: a task belongs to the launch before it.
-worked as (
-    select launches.invocation_id, max(task_times.released_at) as last_released_at
-    from launches
-    inner join task_times
-        on launches.run_id = task_times.run_id and launches.worker_id = task_times.worker_id
-        and (launches.place = 1 or task_times.started_at >= launches.requested_at)
-        and (launches.next_requested_at is null or task_times.started_at < launches.next_requested_at)
-    group by launches.invocation_id
-),
-
-workers as (
-    select
-        launches.run_id,
-        launches.memory_mb,
-        launches.requested_at,
-        launches.ready_at,
-        launches.reported_state,
-        coalesce(launches.finished_at, worked.last_released_at, launches.ready_at) as ended_at,
-        launches.status = 'killed'
-        or (
-            launches.status is null and launches.ready_at is null and launches.finished_at is null
-            and worked.invocation_id is null
-        ) as is_killed
-    from launches
-    left join worked on launches.invocation_id = worked.invocation_id
-),
-
 launched as (
     select
-        run_id,
+        periods.run_id,
         count(*) as workers,
-        count(case when reported_state = 'cold' then 1 end) as cold_starts,
-        count(case when reported_state = 'warm' then 1 end) as warm_starts,
-        count(case when reported_state in ('cold', 'warm') then null else 1 end) as unknown_starts,
-        cast(sum(date_diff('microsecond', requested_at, ready_at)) as double) / 1000 as startup_ms,
+        count(case when cold_starts.state = 'cold' then 1 end) as cold_starts,
+        count(case when cold_starts.state = 'warm' then 1 end) as warm_starts,
+        count(case when cold_starts.state = 'unknown' then 1 end) as unknown_starts,
+        sum(periods.startup_ms) as startup_ms,
         sum(
-            case
-                -- An end before the request is two clocks disagreeing: the time between is unknown.
-                when ended_at >= requested_at
-                    then cast(memory_mb as double) / 1024
-                        * cast(date_diff('microsecond', requested_at, ended_at) as double) / 1000000
-            end
+            cast(periods.memory_mb as double) / 1024
+            * coalesce(periods.active_ms, case when periods.outcome = 'no_tasks' then periods.startup_ms end) / 1000
         ) as gb_seconds_derived,
-        count(case when is_killed then 1 end) as killed_workers
-    from workers
-    group by run_id
+        count(case when periods.outcome in ('killed', 'never_ready') then 1 end) as killed_workers
+    from worker_active_periods as periods
+    inner join cold_starts on periods.invocation_id = cold_starts.invocation_id
+    group by periods.run_id
 ),
 
 sink as (

@@ -1,101 +1,47 @@
--- How long each worker was active, and with what. One row per invocation; times in ms. Active is from its request to released_at:
--- the invocation's recorded end, else the last release of its tasks; NULL where neither is known, or where the end is before the
--- request (two clocks disagreeing). startup_ms is INCLUDED in active_ms. busy_ms: the union of its tasks' intervals, from started_at
--- to released_at, within the active period; idle_ms: neither starting nor busy. active_ms_without_startup: from the first task's
--- start to the end, all that the engine's planner counts today. outcome: the recorded status, else 'worked' (left a task),
--- 'never_ready' (requested, never ready, left nothing) or 'no_tasks' (ready, left nothing); NULL: it ended, nothing else is known.
--- task_before_ready: a task seems to start before its worker was ready (machines' clocks differ; kept as recorded).
-with ends as (
-    select
-        invocations.*,
-        owned.first_task_at,
-        owned.last_task_at,
-        coalesce(owned.tasks, 0) as tasks,
-        case
-            when coalesce(invocations.finished_at, owned.last_task_at) >= invocations.requested_at
-                then coalesce(invocations.finished_at, owned.last_task_at)
-        end as released_at
-    from invocations
-    left join (
+-- How long each worker was active, and its container stayed warm. One row per invocation; times in ms. active_ms runs from the request to
+-- released_at, start-up INCLUDED; released_at is the invocation's recorded end, else the last release of its tasks, and NULL where
+-- neither is known. busy_ms: the union of its tasks' intervals; idle_ms: neither starting nor busy. active_ms_without_startup: from the
+-- first task's start to the end, all that the engine's planner counts today. outcome: the recorded status, else 'worked',
+-- 'never_ready' or 'no_tasks' (`worker_times` tells more). keep_warm_until: its release plus the keep-alive of its
+-- environment (from labels where there are any), NULL where that is not known; the container is used again before that where another row
+-- names this one as its reused_invocation_id: the invocation whose container a warm start most probably took over.
+with keep_alives as (
+    select engine, environment, keep_alive_ms
+    from (
         select
-            invocation_id,
-            count(distinct task_id) as tasks,
-            min(started_at) as first_task_at,
-            max(released_at) as last_task_at
-        from invocation_tasks
-        group by invocation_id
-    ) as owned
-        on invocations.invocation_id = owned.invocation_id
-),
-
--- Each task's interval, cut to the active period.
-intervals as (
-    select
-        ends.invocation_id,
-        ends.ready_at,
-        greatest(invocation_tasks.started_at, ends.requested_at) as begins_at,
-        least(invocation_tasks.released_at, ends.released_at) as ends_at
-    from ends
-    inner join invocation_tasks on ends.invocation_id = invocation_tasks.invocation_id
-    where invocation_tasks.started_at is not null and invocation_tasks.released_at is not null
-        and ends.released_at is not null
-),
-
-reached as (
-    select
-        *,
-        max(ends_at) over (
-            partition by invocation_id order by begins_at, ends_at
-            rows between unbounded preceding and 1 preceding
-        ) as busy_until
-    from intervals
-),
-
--- A union of intervals: each adds what lies beyond the furthest end so far.
-busy as (
-    select
-        invocation_id,
-        sum(greatest(0, date_diff('microsecond', greatest(begins_at, busy_until), ends_at))) as busy_us,
-        sum(greatest(0, date_diff('microsecond', greatest(begins_at, busy_until, ready_at), ends_at))) as after_ready_us
-    from reached
-    group by invocation_id
-),
-
-measured as (
-    select
-        ends.*,
-        busy.busy_us,
-        busy.after_ready_us,
-        date_diff('microsecond', requested_at, ready_at) as startup_us,
-        date_diff('microsecond', requested_at, released_at) as active_us,
-        -- What start-up takes of the active period.
-        coalesce(greatest(0, date_diff('microsecond', requested_at, least(ready_at, released_at))), 0) as starting_us
-    from ends
-    left join busy on ends.invocation_id = busy.invocation_id
+            engine, environment, keep_alive_ms,
+            row_number() over (partition by engine, environment order by basis) as place
+        from keep_alive
+        where keep_alive_ms is not null
+    ) as ranked
+    where place = 1
 )
 
 select
-    invocation_id,
-    run_id,
-    worker_id,
-    memory_mb,
-    requested_at,
-    ready_at,
-    first_task_at,
-    last_task_at,
-    released_at,
-    tasks,
-    case
-        when status is not null then status
-        when tasks > 0 then 'worked'
-        when finished_at is not null then null
-        when ready_at is null then 'never_ready'
-        else 'no_tasks'
-    end as outcome,
-    first_task_at < ready_at as task_before_ready,
-    cast(startup_us as double) / 1000 as startup_ms,
-    cast(active_us as double) / 1000 as active_ms,
-    case when active_us is not null then cast(coalesce(busy_us, 0) as double) / 1000 end as busy_ms,
-    cast(active_us - starting_us - coalesce(after_ready_us, 0) as double) / 1000 as idle_ms,
-    cast(date_diff('microsecond', first_task_at, released_at) as double) / 1000 as active_ms_without_startup
-from measured
+    worker_times.invocation_id,
+    worker_times.run_id,
+    worker_times.worker_id,
+    worker_times.engine,
+    worker_times.environment,
+    worker_times.memory_mb,
+    worker_times.requested_at,
+    worker_times.ready_at,
+    worker_times.first_task_at,
+    worker_times.last_task_at,
+    worker_times.released_at,
+    worker_times.tasks,
+    worker_times.outcome,
+    worker_times.task_before_ready,
+    worker_times.startup_ms,
+    worker_times.active_ms,
+    worker_times.busy_ms,
+    worker_times.idle_ms,
+    worker_times.active_ms_without_startup,
+    worker_times.released_at + to_microseconds(try_cast(round(1000 * keep_alives.keep_alive_ms) as bigint))
+        as keep_warm_until,
+    case when cold_starts.state = 'warm' then cold_starts.matched_invocation_id end as reused_invocation_id
+from worker_times
+inner join cold_starts on worker_times.invocation_id = cold_starts.invocation_id
+left join keep_alives
+    on worker_times.engine is not distinct from keep_alives.engine
+    and worker_times.environment is not distinct from keep_alives.environment

@@ -1,0 +1,66 @@
+-- Whether each worker started cold or warm, told without its label. One row per (invocation_id, basis), basis being that of the
+-- keep-alive used. A start in a container seen before is warm, and one in a container first seen is cold, once the burn-in is over.
+-- Where containers have no names: warm if the container that `container_reuse` found had been idle no longer than the keep-alive's lower
+-- bound; cold if it had been idle for the upper bound or longer, or if there was none, once the burn-in is over. The burn-in is the first
+-- keep-alive (upper bound, else the longest reuse seen) of a log: containers may be warm from before it. All else is 'unknown',
+-- and unknown_because says why: 'never_ready', 'contested', 'near_keep_alive', 'burn_in', 'keep_alive_unknown'.
+with bases as (
+    select 'labels' as basis
+    union all
+    select 'start-up times'
+),
+
+reuses as (
+    select
+        container_reuse.*,
+        max(case when matched_by = 'container' then idle_ms end) over (
+            partition by engine, environment
+        ) as longest_reuse_ms
+    from container_reuse
+),
+
+bounded as (
+    select
+        reuses.*,
+        bases.basis,
+        keep_alive.lower_ms,
+        keep_alive.upper_ms,
+        coalesce(keep_alive.upper_ms, greatest(keep_alive.lower_ms, reuses.longest_reuse_ms)) as burn_in_ms,
+        worker_times.outcome
+    from reuses
+    cross join bases
+    inner join worker_times on reuses.invocation_id = worker_times.invocation_id
+    left join keep_alive
+        on reuses.engine is not distinct from keep_alive.engine
+        and reuses.environment is not distinct from keep_alive.environment and bases.basis = keep_alive.basis
+),
+
+judged as (
+    select
+        *,
+        case
+            when matched_by = 'container' then 'warm'
+            when outcome = 'never_ready' and not is_container_named then 'never_ready'
+            when is_just_freed and not is_container_named then 'contested'
+            when idle_ms <= lower_ms and not is_container_named then 'warm'
+            when is_freed_next and not is_container_named then 'contested'
+            when burn_in_ms is null then 'keep_alive_unknown'
+            when idle_ms < upper_ms and not is_container_named then 'near_keep_alive'
+            when idle_ms is not null and upper_ms is null and not is_container_named then 'near_keep_alive'
+            when since_log_ms >= burn_in_ms then 'cold'
+            else 'burn_in'
+        end as verdict
+    from bounded
+)
+
+select
+    invocation_id,
+    basis,
+    case when verdict in ('cold', 'warm') then verdict else 'unknown' end as state,
+    case
+        when is_container_named then 'container'
+        when verdict = 'never_ready' then 'never_ready'
+        else 'inferred'
+    end as state_source,
+    case when verdict not in ('cold', 'warm') then verdict end as unknown_because
+from judged
