@@ -26,6 +26,8 @@ from warehouse.schema import literal, quoted
 CORE = Path(__file__).parent / "sql" / "core"
 MATERIALISED = frozenset(
     {
+        "task_times",
+        "worker_times",
         "container_reuse",
         "keep_alive",
         "cold_starts",

@@ -98,18 +98,18 @@ def test_a_prewarm_adds_a_container_to_its_targets_pool_at_its_trigger_and_once(
     assert rows["b"]["matched_by"] is None
 
 
-def test_where_only_tasks_tell_the_end_a_release_takes_half_a_second_more_and_a_request_5_percent_of_its_start_up():
+def test_where_only_tasks_tell_the_end_a_release_takes_400_ms_more_and_a_request_1_percent_of_its_start_up():
     task = {"run_id": "r", "task_id": "t", "attempt": 1, "worker_id": "a", "started_at": at(200), "execution_ms": 800.0}
     rows = by_name("container_reuse", [worker("a", 0), worker("b", 2000, startup=1000)], tasks=[task])
-    assert rows["b"]["idle_ms"] == 550  # free at 200 + 800 + 500, asked for at 2000 + 50
+    assert rows["b"]["idle_ms"] == 610  # free at 200 + 800 + 400, asked for at 2000 + 10
 
 
 @pytest.mark.parametrize(
     ("requested", "just_freed", "freed_next"),
-    [(1550, True, False), (1601, False, False), (1250, False, True), (1199, False, False)],
+    [(1450, True, False), (1501, False, False), (1150, False, True), (1099, False, False)],
 )
 def test_an_order_too_close_to_call_is_said_to_be(requested: float, just_freed: bool, freed_next: bool):
-    """The container is free at 1500, give or take."""
+    """The container is free at 1400, give or take."""
     task = {"run_id": "r", "task_id": "t", "attempt": 1, "worker_id": "a", "started_at": at(200), "execution_ms": 800.0}
     rows = by_name("container_reuse", [worker("a", 0), worker("b", requested, startup=0)], tasks=[task])
     assert (rows["b"]["is_just_freed"], rows["b"]["is_freed_next"]) == (just_freed, freed_next)
@@ -341,9 +341,9 @@ def test_an_order_too_close_to_call_leaves_a_start_unknown():
     tasks = [task | {"task_id": name, "worker_id": name} for name in ("a", "z")]
     rows = [
         *labelled([1000, 9000], keep_alive=7000),
-        worker("a", 100000),  # free at 100200 + 800 + 500
-        worker("just after", 101550, startup=0),
-        worker("just before", 101300, startup=0),
+        worker("a", 100000),  # free at 100200 + 800 + 400
+        worker("just after", 101450, startup=0),
+        worker("just before", 101200, startup=0),
         worker("long before", 100900, startup=0),
     ]
     found = states(rows, tasks=tasks)

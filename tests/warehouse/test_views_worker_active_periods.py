@@ -112,9 +112,9 @@ def test_another_runs_worker_of_the_same_name_is_another_worker():
 
 
 def test_a_container_stays_warm_for_the_keep_alive_and_says_who_took_it_over():
-    """Labels: warm after 4.9 s idle (0.5 s of which the first worker needs to exit), cold after 100 s."""
+    """Labels: warm 4.5 s after its container was free (0.4 s after the first worker's release), cold after 100 s."""
     later = {"requested_at": at(6000), "ready_at": at(6000), "reported_state": "warm"}
-    much_later = {"requested_at": at(106500), "ready_at": at(106500), "reported_state": "cold"}
+    much_later = {"requested_at": at(106400), "ready_at": at(106400), "reported_state": "cold"}
     workers = [
         WORKER | {"reported_state": "cold"},
         WORKER | {"invocation_id": "i2", "worker_id": "w2"} | later,
@@ -124,9 +124,9 @@ def test_a_container_stays_warm_for_the_keep_alive_and_says_who_took_it_over():
     with warehouse(runs=[RUN], invocations=workers, tasks=tasks) as connection:
         rows = {row["invocation_id"]: row for row in select(connection, "from worker_active_periods")}
         bounds = one(select(connection, "from keep_alive where basis = 'labels'"))
-    # i1 is released at 1100, free at 1600, i2 comes at 6000: 4400; i2 at 6000, free at 6500, i3 comes at 106500: 100000
-    assert (bounds["lower_ms"], bounds["upper_ms"], bounds["keep_alive_ms"]) == (4400, 100000, 52200)
-    assert rows["i1"]["keep_warm_until"] == at(1100 + 52200)
+    # i1 is released at 1100, free at 1500, i2 comes at 6000: 4500; i2 at 6000, free at 6400, i3 comes at 106400: 100000
+    assert (bounds["lower_ms"], bounds["upper_ms"], bounds["keep_alive_ms"]) == (4500, 100000, 52250)
+    assert rows["i1"]["keep_warm_until"] == at(1100 + 52250)
     assert [rows[name]["reused_invocation_id"] for name in ("i1", "i2", "i3")] == [None, "i1", None]
 
 

@@ -6,7 +6,8 @@
 -- `cold_starts` to say. Most-recent-first is bracket matching: with S the running sum of +1 per release and -1 per request, and
 -- D = S - least(0, running minimum of S), an event's level is D at a release and D + 1 at a request; within a level a request
 -- finds the release just before it, if there is one. Where only tasks tell when a worker ended, it still has to report and
--- exit, and a request takes a while to arrive: the release counts 500 ms after the last task's, the request after 5 % of its start-up;
+-- exit: the release counts 400 ms after the last task's. The request then counts after 1 % of its start-up: of several made at once
+-- the fastest start is the likeliest to have found a container. Still
 -- the order is too close to call where the container found had been free for less than 100 ms (is_just_freed) and where another one
 -- of the pool became free less than 300 ms after the request (is_freed_next). These four figures were chosen on half of the runs
 -- of a recorded series, see docs/cold-starts.md. since_log_ms: from the beginning of the log to the request. A log is what one source holds of an environment; logs that overlap are one.
@@ -17,12 +18,12 @@ with starts as (
         files.source,
         case
             when not is_end_recorded and startup_ms > 0
-                then requested_at + to_microseconds(try_cast(round(50 * startup_ms) as bigint))
+                then requested_at + to_microseconds(try_cast(round(10 * startup_ms) as bigint))
             else requested_at
         end as arrived_at,
         case
             when is_end_recorded then worker_times.released_at
-            else worker_times.released_at + to_microseconds(500000)
+            else worker_times.released_at + to_microseconds(400000)
         end as free_at
     from worker_times
     left join files on worker_times.file_id = files.file_id
