@@ -284,20 +284,24 @@ with zero as (
     from runs where run_id = $run
 )
 select
-    worker_id,
-    invocation_id,
-    memory_mb,
-    reported_state,
-    date_diff('microsecond', zero.instant, requested_at) / 1000.0 as requested_ms,
-    date_diff('microsecond', zero.instant, ready_at) / 1000.0 as ready_ms,
-    date_diff('microsecond', requested_at, ready_at) / 1000.0 as startup_ms,
-    len(initial_task_ids) as initial_tasks,
-    status,
-    error_type
-from invocations
+    periods.worker_id,
+    periods.invocation_id,
+    periods.memory_mb,
+    cold_starts.state,
+    cold_starts.state_source,
+    date_diff('microsecond', zero.instant, periods.requested_at) / 1000.0 as requested_ms,
+    date_diff('microsecond', zero.instant, periods.ready_at) / 1000.0 as ready_ms,
+    periods.startup_ms,
+    periods.active_ms,
+    periods.busy_ms,
+    periods.idle_ms,
+    periods.tasks,
+    periods.outcome
+from worker_active_periods as periods
+inner join cold_starts on periods.invocation_id = cold_starts.invocation_id
 cross join zero
-where run_id = $run
-order by requested_at, invocation_id
+where periods.run_id = $run
+order by periods.requested_at, periods.invocation_id
 """
 
 RUN_EDGES = "select upstream_task_id, task_id from edges where run_id = $run order by all"
@@ -356,9 +360,8 @@ EXAMPLES: dict[str, str] = {
         "from run_summary\norder by makespan_ms desc nulls last\nlimit 10"
     ),
     "Start-up of cold and warm workers, by memory": (
-        "select memory_mb, reported_state, count(*) as workers,\n"
-        "    round(median(date_diff('millisecond', requested_at, ready_at))) as median_startup_ms\n"
-        "from invocations\ngroup by all\norder by all"
+        "select memory_mb, state, state_source, count(*) as workers, round(median(startup_ms)) as median_startup_ms\n"
+        "from cold_starts\ngroup by all\norder by all"
     ),
     "Where predictions are furthest off": (
         "select metric, level, count(relative_error) as n, round(median(relative_error), 3) as median_relative_error\n"

@@ -7,11 +7,11 @@
 -- D = S - least(0, running minimum of S), an event's level is D at a release and D + 1 at a request; within a level a request
 -- finds the release just before it, if there is one. Where only tasks tell when a worker ended, it still has to report and
 -- exit: the release counts 400 ms after the last task's. The request then counts after 1 % of its start-up: of several made at once
--- the fastest start is the likeliest to have found a container. Still
--- the order is too close to call where the container found had been free for less than 100 ms (is_just_freed) and where another one
--- of the pool became free less than 300 ms after the request (is_freed_next). These four figures were chosen on half of the runs
--- of a recorded series, see docs/cold-starts.md. since_log_ms: from the beginning of the log to the request. A log is what one source holds of an environment; logs that overlap are one.
--- is_alone: no other start-up was under way in the environment.
+-- the fastest start is the likeliest to have found a container. Still the order is too close to call where the container found had
+-- been free for less than 100 ms (is_just_freed), and where another one of the pool became free less than 300 ms after the
+-- request (is_freed_next). These four figures were chosen on half of the runs of a recorded series, see docs/cold-starts.md.
+-- since_log_ms: from the beginning of the log to the request. A log is what one source holds of an environment; logs that
+-- overlap are one. is_alone: no other start-up was under way in the environment.
 with starts as (
     select
         worker_times.*,
