@@ -32,7 +32,7 @@ from ingest.formats.pickles import PickleRefused, Record, read_pickle
 from ingest.records import Keyspace
 from warehouse.batches import Batch, Reject, Rows, Skipped, UnknownFields
 
-PARSER_VERSION = 1
+PARSER_VERSION = 2
 ROWS_PER_BATCH = 5_000
 MAX_ROWS_PER_VALUE = 50_000
 

@@ -68,7 +68,7 @@ def task_rows(run_id: str, task_id: str, record: Value, unknown: Counter[str]) -
             "output_bytes": output.integer("serialized_size_bytes"),
             "planner": fields.text("planner_used_name"),
             "status": "succeeded",
-            "extra": fields.extra,
+            "extra": fields.extra | _cpus(worker),
         },
     )
     for object_id, metrics in inputs.mapping("input_download_metrics"):
@@ -105,7 +105,7 @@ def invocation_rows(run_id: str, invocation_id: str, record: Value, unknown: Cou
             "ready_at": fields.instant("end_time_ms"),
             "reported_state": fields.choice("state", "cold", "warm"),
             "initial_task_ids": fields.texts("initial_task_ids"),
-            "extra": fields.extra,
+            "extra": fields.extra | _cpus(worker),
         },
     )
 
@@ -200,7 +200,7 @@ def plan_rows(run_id: str, record: Value, unknown: Counter[str]) -> Facts:
                 "start_offset_ms": task.number("earliest_start_ms"),
                 "completion_offset_ms": task.number("task_completion_time_ms"),
                 "on_critical_path": task_id in critical,
-                "extra": task.extra,
+                "extra": task.extra | (_cpus(worker) if worker else {}),
             },
         )
 
@@ -319,6 +319,12 @@ def _memory(worker: Fields) -> int | None:
     """The worker's memory; 0 and -1 stand for unset."""
     memory_mb = worker.small_integer("memory_mb")
     return None if memory_mb in (0, -1) else memory_mb
+
+
+def _cpus(worker: Fields) -> Row:
+    """What `extra` keeps of the worker's CPUs, which older engines record beside its memory; 0 and -1 stand for unset."""
+    cpus = summary(worker.raw("cpus"))
+    return {} if cpus in (None, 0, -1) else {"cpus": cpus}
 
 
 def _sla(value: Value) -> tuple[str | None, float | None]:

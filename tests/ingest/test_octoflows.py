@@ -481,6 +481,34 @@ def test_unset_numbers_are_null() -> None:
     assert (row["memory_mb"], row["started_at"], row["extra"]) == (None, None, {})
 
 
+@pytest.mark.parametrize(
+    ("cpus", "extra"),
+    [
+        (1.14, {"cpus": 1.14}),
+        (np.float64(0.57), {"cpus": 0.57}),
+        ("two", {"cpus": "two"}),  # kept as it came: nothing is refused for it
+        (math.nan, {"cpus": "nan"}),
+        (-1, {}),
+        (np.float64(-1), {}),
+        (0, {}),
+        (None, {}),
+    ],
+)
+def test_a_workers_cpus_are_kept_beside_its_memory(cpus: Any, extra: dict[str, Any]) -> None:
+    config = worker(cpus=cpus)
+    planned = node(JOIN)
+    planned.worker_config = config
+    loaded = Loaded(
+        {
+            task_key(): task(worker_resource_configuration=config),
+            STARTUP_KEY: startup(resource_configuration=config),
+            PLAN_KEY: make("PlanOutput", nodes_info={JOIN: make("PlanningTaskInfo", node_ref=planned)}),
+        }
+    )
+    assert [loaded.one(table)["extra"] for table in ("tasks", "invocations", "planned_tasks")] == [extra] * 3
+    assert (loaded.rejects, loaded.unknown) == ([], {})
+
+
 def test_nan_infinity_and_implausible_instants_are_null_and_noted() -> None:
     odd = task(tp_execution_time_ms=math.nan, total_invocations_count=math.inf, started_at_timestamp_s=5.0)
     row = Loaded({task_key(): odd}).one("tasks")
