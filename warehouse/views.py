@@ -3,7 +3,8 @@
 They keep to the SQL that DuckDB and Spark share: no ASOF, QUALIFY, EXCLUDE or list comprehensions, casts and the place of
 NULLs spelled out. What needs a rule of its own on Spark: `median(x) over` a frame is `percentile(x, 0.5) over` it (Spark
 refuses its median there, its percentile interpolates alike); `ts + to_microseconds(n)` is `timestampadd(microsecond, n, ts)`;
-`ids[1]` is `get(ids, 0)`; `struct_pack(k := x)` is `struct(x as k)`.
+`ids[1]` is `get(ids, 0)`; `struct_pack(k := x)` is `struct(x as k)`; `json_extract_string(extra, '$.x')` is
+`get_json_object(extra, '$.x')`.
 """
 
 from __future__ import annotations
