@@ -65,17 +65,19 @@ changes as (
         environment,
         run_id,
         changed_at,
-        sum(worker) as worker,
-        sum(starting) as starting,
-        sum(warm) as warm,
-        sum(endless) as endless,
-        sum(sum(unplaced)) over (partition by environment) as workers_unplaced
+        cast(sum(worker) as int) as worker,
+        cast(sum(starting) as int) as starting,
+        cast(sum(warm) as int) as warm,
+        cast(sum(endless) as int) as endless,
+        cast(sum(sum(unplaced)) over (partition by environment) as bigint) as workers_unplaced
     from events
     group by environment, run_id, changed_at
 ),
 
 by_run as (
-    select *, sum(worker) over (partition by environment, run_id order by changed_at) as run_workers
+    select
+        *,
+        cast(sum(worker) over (partition by environment, run_id order by changed_at) as bigint) as run_workers
     from changes
     where changed_at is not null
 ),
@@ -94,22 +96,31 @@ counted as (
         environment,
         run_id,
         changed_at,
-        cast(run_workers as bigint) as run_workers,
+        run_workers,
         cast(sum(run) over so_far as bigint) as runs,
         cast(sum(worker) over so_far as bigint) as workers,
         cast(sum(starting) over so_far as bigint) as workers_starting,
-        cast(sum(worker - starting) over so_far as bigint) as workers_active,
         cast(sum(warm) over so_far as bigint) as containers_kept_warm,
-        cast(sum(worker + warm) over so_far as bigint) as containers,
         cast(sum(endless) over so_far as bigint) as workers_without_end,
-        cast(workers_unplaced as bigint) as workers_unplaced
+        workers_unplaced
     from running
     window so_far as (partition by environment order by changed_at range between unbounded preceding and current row)
 )
 
 select
-    *,
+    environment,
+    run_id,
+    changed_at,
+    run_workers,
+    runs,
+    workers,
+    workers_starting,
+    workers - workers_starting as workers_active,
+    containers_kept_warm,
+    workers + containers_kept_warm as containers,
+    workers_without_end,
+    workers_unplaced,
     max(workers) over so_far as peak_workers,
-    max(containers) over so_far as peak_containers
+    max(workers + containers_kept_warm) over so_far as peak_containers
 from counted
 window so_far as (partition by environment order by changed_at range between unbounded preceding and current row)
