@@ -5,8 +5,8 @@
 -- alive until it was ready, one that was never ready not at all: neither may live for ever, and workers_without_end says
 -- how many of the environment were requested so far. workers_unplaced: workers of the environment without a request time,
 -- in no count. A worker holds one container; from its release one more is kept warm until a later worker takes it over,
--- else until keep_warm_until (where neither is known it is not counted, so containers is then a lower bound).
--- peak_workers and peak_containers: largest so far.
+-- else until keep_warm_until. Where neither is known it is not counted, nor is one that a pre-warm launched before a worker
+-- is in it: containers is then a lower bound. peak_workers and peak_containers: largest so far.
 with reused as (
     select reused_invocation_id as invocation_id, min(requested_at) as taken_at
     from worker_active_periods
