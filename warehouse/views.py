@@ -3,8 +3,10 @@
 They keep to the SQL that DuckDB and Spark share: no ASOF, QUALIFY, EXCLUDE or list comprehensions, casts and the place of
 NULLs spelled out. What needs a rule of its own on Spark: `median(x) over` a frame is `percentile(x, 0.5) over` it (Spark
 refuses its median there, its percentile interpolates alike); `ts + to_microseconds(n)` is `timestampadd(microsecond, n, ts)`;
-`ids[1]` is `get(ids, 0)`; `struct_pack(k := x)` is `struct(x as k)`; `json_extract_string(extra, '$.x')` is
-`get_json_object(extra, '$.x')`.
+`ids[1]` is `get(ids, 0)`; `struct_pack(k := x)` is `struct(x as k)`; `json_extract(extra, '$.x')` and `json_extract_string`
+are `get_json_object(extra, '$.x')`; `unnest(from_json(x, '[{"k": "VARCHAR"}]'))` is `explode(from_json(x,
+'array<struct<k string>>'))`. `with recursive` (critical_path, failures) needs Spark 4.1 and its limits of recursion raised to the longest
+chain of a DAG.
 """
 
 from __future__ import annotations
@@ -36,6 +38,10 @@ MATERIALISED = frozenset(
         "run_summary",
         "prediction_errors",
         "prediction_accuracy_over_time",
+        "sla_coverage",
+        "optimization_opportunities",
+        "critical_path",
+        "failures",
     }
 )
 """Views that pages need fast: computed once, when a generation is built."""

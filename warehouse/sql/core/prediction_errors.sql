@@ -3,8 +3,9 @@
 -- relative_error and log_ratio are NULL unless the actual value is positive (log_ratio: and the predicted one). Run level adds
 -- up the run's tasks and needs a complete run; there errors of single tasks can cancel, at task level they cannot. A task's
 -- actual values are those of its last attempt. Metric 'starts' counts the workers launched. Metric 'state' is the probability
--- of a cold start against 1 (cold) or 0 (warm): a class, so it has no error, coverage or loss here. A planned worker's start
--- is predicted at the first of its tasks; tasks planned without a worker each count as one.
+-- of a cold start against 1 (cold) or 0 (warm) as `cold_starts` tells it, NULL where it cannot: a class, so it has no error,
+-- coverage or loss here. A planned worker's start is predicted at the first of its tasks; tasks planned without a worker each
+-- count as one.
 with planned_workers as (
     select run_id, worker_id, startup_ms, startup_state
     from (
@@ -164,8 +165,8 @@ actual_invocations as (
         cast(date_diff('microsecond', requested_at, ready_at) as double) / 1000 as actual
     from invocations
     union all
-    select invocation_id, 'state', cast(case reported_state when 'cold' then 1 when 'warm' then 0 end as double)
-    from invocations
+    select invocation_id, 'state', cast(case state when 'cold' then 1 when 'warm' then 0 end as double)
+    from cold_starts
 ),
 
 compared as (
