@@ -1,6 +1,6 @@
 -- Which chain of tasks decided how long a run took, and what each of them waited for. One row per (run_id, path, step): path
 -- 'observed' ends at the sink and goes back, at every task, to the upstream task that finished last; 'planned' is what the
--- planner thought. Where the sink left no metrics the observed path ends at the task that finished last (reaches_sink is
+-- planner thought. Where the sink failed or left no metrics the observed path ends at the task that finished last (reaches_sink is
 -- false). step counts from 1 at the first task, steps is their number; times in ms, offsets from the run's submission. A
 -- step lasts from the finish of the step before it (the first: from the submission) to its own finish; in that time,
 -- startup_ms: its worker was starting; handover_ms: the task before still told the tasks that wait for it (at the sink, also
@@ -49,6 +49,7 @@ sinks as (
     select runs.run_id, runs.sink_task_id
     from runs
     inner join done on runs.run_id = done.run_id and runs.sink_task_id = done.task_id
+    where done.status is null or done.status not in ('failed', 'killed')
 ),
 
 ends as (

@@ -1,11 +1,10 @@
 -- What each run was and what it took. One row per run, incomplete ones included (is_complete says so; NULL: its DAG is unknown).
 -- Sums are over the task attempts and workers that left metrics and count a phase that did not happen as 0; they are NULL
--- where nothing was left. makespan_ms: from submission until the sink's output was available and its workers were told.
--- cold_starts, warm_starts and unknown_starts are those of `cold_starts` (reported where the source says, else inferred); NULL where
+-- where nothing was left. makespan_ms: from submission until the sink's output was available and its workers were told; NULL where
+-- it left no metrics or failed. cold_starts, warm_starts and unknown_starts are those of `cold_starts` (reported where the source says, else inferred); NULL where
 -- the source records no workers, whose number then is that of the tasks' workers. gb_seconds_derived: memory times active_ms of
 -- `worker_active_periods`, or the start-up of a worker that left no task; those that never became ready are left out of it, so it is
--- a lower bound where workers died.
--- failed_tasks: tasks whose last attempt is recorded as failed. killed_workers: workers that say so, and those of unknown
+-- a lower bound where workers died. failed_tasks: tasks whose last attempt is recorded as failed. killed_workers: workers that say so, and those of unknown
 -- status that never became ready, never finished and left no task. In the recorded dumps (540 runs, 4,299 workers) every
 -- one of the 4,272 workers that became ready left a task, and the 27 others left none and stand in 19 of the 21 incomplete
 -- runs. A death after a worker's last task leaves no trace, and a worker given up because the client died counts too.
@@ -53,7 +52,7 @@ launched as (
         sum(periods.startup_ms) as startup_ms,
         sum(
             cast(periods.memory_mb as double) / 1024
-            * coalesce(periods.active_ms, case when periods.outcome = 'no_tasks' then periods.startup_ms end) / 1000
+            * coalesce(periods.active_ms, case when periods.tasks = 0 then periods.startup_ms end) / 1000
         ) as gb_seconds_derived,
         count(case when periods.outcome in ('killed', 'never_ready') then 1 end) as killed_workers
     from worker_active_periods as periods
@@ -65,7 +64,7 @@ sink as (
     select runs.run_id, task_times.finish_offset_ms + coalesce(task_times.invocation_ms, 0) as makespan_ms
     from runs
     inner join task_times on runs.run_id = task_times.run_id and runs.sink_task_id = task_times.task_id
-    where task_times.is_last_attempt
+    where task_times.is_last_attempt and (task_times.status is null or task_times.status not in ('failed', 'killed'))
 ),
 
 tags as (
