@@ -46,7 +46,8 @@ def labels(values: Iterable[object], limit: int = 60) -> dict[str, object]:
 def plain(text: object, limit: int = 80) -> str:
     """Return Markdown that shows the text and nothing else: a code span, which no directive, link or formula enters.
 
-    A fence longer than any run of backticks inside cannot be closed by the text (CommonMark 6.1).
+    A fence longer than any run of backticks inside cannot be closed by the text, and one space is taken from either side
+    of a text that is not all spaces (CommonMark 6.1).
     """
     shown = label(text, limit)
     if shown == NONE:
@@ -54,7 +55,8 @@ def plain(text: object, limit: int = 80) -> str:
     if any(unicodedata.bidirectional(character) in ("R", "AL", "AN") for character in shown):
         shown = f"{_ISOLATE}{shown}{_POP}"
     fence = "`" * (max((len(run) for run in re.findall("`+", shown)), default=0) + 1)
-    padding = " " if shown.startswith(("`", " ")) or shown.endswith(("`", " ")) else ""
+    padded = shown.strip(" ") and (shown.startswith(("`", " ")) or shown.endswith(("`", " ")))
+    padding = " " if padded else ""
     return f"{fence}{padding}{shown}{padding}{fence}"
 
 

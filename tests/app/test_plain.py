@@ -36,6 +36,8 @@ def _inside(markdown: str) -> str:
         "`",
         "``a``",
         "http://x.y",
+        " ",
+        " a ",
     ],
 )
 def test_a_name_is_one_code_span_that_holds_it(text: str) -> None:
