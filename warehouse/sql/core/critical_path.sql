@@ -1,16 +1,17 @@
--- Which chain of tasks decided how long a run took, and what each of them waited for. One row per (run_id, path, step): path
--- 'observed' ends at the sink and goes back, at every task, to the upstream task that finished last; 'planned' is what the
--- planner thought. Where the sink failed or left no metrics the observed path ends at the task that finished last (reaches_sink is
--- false). step counts from 1 at the first task, steps is their number; times in ms, offsets from the run's submission. A
--- step lasts from the finish of the step before it (the first: from the submission) to its own finish; in that time,
--- startup_ms: its worker was starting; handover_ms: the task before still told the tasks that wait for it (at the sink, also
--- its own invocation_ms, which the makespan counts); then input_wait_ms, execution_ms and upload_ms of the task itself.
--- gap_ms is what no measured phase explains: waiting for a place on the worker, an earlier attempt, an upstream task without
--- metrics (upstream_missing counts those), a start-up that is not recorded (startup_ms is then 0), and downloads where
--- input_wait_ms is not recorded (NULL: WUKONG's workers). It is negative where two clocks disagree. All six add up to step_ms, and
--- the steps of an observed path that reaches the sink to the run's makespan_ms; those of a planned path to its last task's
--- finish_offset_ms. What needs an unknown instant is NULL. A planned start-up counts as far as the plan's own times wait for it.
--- on_other_path: the task also stands on the run's other path, NULL where there is none.
+-- Which chain of tasks decided how long a run took, and what each of them waited for. One row per (run_id, path, step):
+-- path 'observed' ends at the sink and goes back, at every task, to the upstream task that finished last; 'planned' is
+-- what the planner thought. Where the sink failed or left no metrics the observed path ends at the task that finished
+-- last (reaches_sink is false). step counts from 1 at the first task, steps is their number; times in ms, offsets from
+-- the run's submission. A step lasts from the finish of the step before it (the first: from the submission) to its own
+-- finish; in that time, startup_ms: its worker was starting; handover_ms: the task before still told the tasks that
+-- wait for it (at the sink, also its own invocation_ms, which the makespan counts); then input_wait_ms, execution_ms
+-- and upload_ms of the task itself. gap_ms is what no measured phase explains: waiting for a place on the worker, an
+-- earlier attempt, an upstream task without metrics (upstream_missing counts those), a start-up that is not recorded
+-- (startup_ms is then 0), and downloads where input_wait_ms is not recorded (NULL: WUKONG's workers). It is negative
+-- where two clocks disagree. All six add up to step_ms, and the steps of an observed path that reaches the sink to the
+-- run's makespan_ms; those of a planned path to its last task's finish_offset_ms. What needs an unknown instant is
+-- NULL. A planned start-up counts as far as the plan's own times wait for it. on_other_path: the task also stands on
+-- the run's other path, NULL where there is none.
 with recursive done as (
     select
         task_times.*,
@@ -162,7 +163,8 @@ planned as (
         ordered.*,
         case
             when startup_ms is null then 0
-            when start_offset_ms - begins_ms is not null then greatest(0, least(startup_ms, start_offset_ms - begins_ms))
+            when start_offset_ms - begins_ms is not null
+                then greatest(0, least(startup_ms, start_offset_ms - begins_ms))
         end as waited_startup_ms,
         coalesce(upload_ms, 0) as waited_upload_ms,
         max(case when step = steps and task_id = runs.sink_task_id then 1 else 0 end) over (

@@ -1,10 +1,11 @@
--- Which tasks ran more than once, why, and what it cost. One row per further execution. kind 'attempt': the task was tried again (each
--- attempt but the last; by_task_id is NULL); kind 'taskdup': a worker ran an upstream task itself instead of waiting, for
--- its own task by_task_id. Task duplication is recorded when it is attempted: some attempts fail or are overtaken. was_used: the
--- attempt succeeded, or by_task_id had the whole output without a download; NULL where its status, or that input, is not
--- recorded. worker_id: who ran it; recorded_worker_id: whose execution the task's own metrics tell. execution_ms of a duplicate is not recorded: it is taken to be that
--- of the task itself (is_estimate), and gb_seconds is it times the memory of worker_id. upstream_finished_first: the task's own
--- execution had its output before by_task_id began, so that waiting would have done as well.
+-- Which tasks ran more than once, why, and what it cost. One row per further execution. kind 'attempt': the task was
+-- tried again (each attempt but the last; by_task_id is NULL); kind 'taskdup': a worker ran an upstream task itself
+-- instead of waiting, for its own task by_task_id. Task duplication is recorded when it is attempted: some attempts
+-- fail or are overtaken. was_used: the attempt succeeded, or by_task_id had the whole output without a download; NULL
+-- where its status, or that input, is not recorded. worker_id: who ran it; recorded_worker_id: whose execution the
+-- task's own metrics tell. execution_ms of a duplicate is not recorded: it is taken to be that of the task itself
+-- (is_estimate), and gb_seconds is it times the memory of worker_id. upstream_finished_first: the task's own execution
+-- had its output before by_task_id began, so that waiting would have done as well.
 with done as (
     select * from task_times where is_last_attempt
 ),

@@ -1,15 +1,17 @@
--- What failed, why, and what else it took down. One row per failure; kind says what its grain is. Per task attempt: 'task_failed'
--- (the last attempt is recorded as failed or killed) and 'attempt_failed' (an earlier one: it was tried again). Per invocation:
--- 'worker_failed' (it says so: its status is failed, killed, error or timeout, or it has an error_type), 'worker_never_ready' (requested,
--- never ready, left nothing) and 'worker_without_tasks' (ready, left nothing, though it was launched with tasks that left no
--- metrics; where no such list is recorded, though it was planned to run such tasks). Per task of the DAG that left no metrics: 'task_not_run', or 'task_not_recorded' where a task that needs it did run. Per run:
--- 'run_incomplete' (some task of the DAG left no metrics) and 'run_without_sink' (its last task left none: there is no makespan).
--- Every task without metrics is put down to one origin, cause_task_id: going back along the upstream tasks that failed or did
--- not run (failed ones first, then by id), and, where neither these nor a worker of its own explain it, those that were not
--- recorded. cause_kind says what stopped the origin: 'task_failed', else what became of the worker that was launched with it or
--- planned to run it (cause_invocation_id), else 'unknown'. tasks_taken_down: of a task, the other tasks not run that are put
--- down to it; of a worker, all tasks not run that are put down to it; of a run, its tasks without metrics. Rows of different kinds
--- count the same losses: never add them up across kinds. A worker that died after its last task leaves no trace.
+-- What failed, why, and what else it took down. One row per failure; kind says what its grain is. Per task attempt:
+-- 'task_failed' (the last attempt is recorded as failed or killed) and 'attempt_failed' (an earlier one: it was tried
+-- again). Per invocation: 'worker_failed' (it says so: its status is failed, killed, error or timeout, or it has an
+-- error_type), 'worker_never_ready' (requested, never ready, left nothing) and 'worker_without_tasks' (ready, left
+-- nothing, though it was launched with tasks that left no metrics; where no such list is recorded, though it was
+-- planned to run such tasks). Per task of the DAG that left no metrics: 'task_not_run', or 'task_not_recorded' where a
+-- task that needs it did run. Per run: 'run_incomplete' (some task of the DAG left no metrics) and 'run_without_sink'
+-- (its last task left none: there is no makespan). Every task without metrics is put down to one origin, cause_task_id:
+-- going back along the upstream tasks that failed or did not run (failed ones first, then by id), and, where neither
+-- these nor a worker of its own explain it, those that were not recorded. cause_kind says what stopped the origin:
+-- 'task_failed', else what became of the worker that was launched with it or planned to run it (cause_invocation_id),
+-- else 'unknown'. tasks_taken_down: of a task, the other tasks not run that are put down to it; of a worker, all tasks
+-- not run that are put down to it; of a run, its tasks without metrics. Rows of different kinds count the same losses:
+-- never add them up across kinds. A worker that died after its last task leaves no trace.
 with recursive done as (
     select run_id, task_id, status
     from task_times
@@ -71,8 +73,8 @@ launches as (
         on invocations.run_id = known.run_id
 ),
 
--- Tasks without metrics that a worker was to run: 0 launched with them, 1 planned to (its list is not recorded), 2 planned to,
--- later than those it was launched with.
+-- Tasks without metrics that a worker was to run: 0 launched with them, 1 planned to (its list is not recorded), 2 planned
+-- to, later than those it was launched with.
 given as (
     select launches.invocation_id, absent.run_id, absent.task_id, 0 as priority
     from launches
@@ -140,7 +142,8 @@ blocked_by as (
     where place = 1
 ),
 
--- Down from the origins: a task is blocked by one other, so that each is reached once, and none where a DAG bites its own tail.
+-- Down from the origins: a task is blocked by one other, so that each is reached once, and none where a DAG bites its own
+-- tail.
 walk as (
     select blocking.run_id, blocking.task_id, blocking.task_id as origin_task_id
     from blocking

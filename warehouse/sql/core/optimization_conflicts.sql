@@ -1,11 +1,12 @@
--- Which optimisations of one task override the same hook with a return value: one of the two wins, the other's effect may be lost.
--- One row per (run_id, task_id, hook, optimization, other_optimization), the two in alphabetical order; they are the same where
--- one was assigned to the task twice. Hooks that return nothing cannot conflict. In octoflows: 'preload' overrides
--- override_handle_inputs; 'taskdup' override_should_upload_output and update_dependency_counters; 'wukong' these two and
--- override_handle_downstream; 'prewarm' none; optimisations of other names are not known and not here. assigned_pairs: how many pairs of
--- assignments the row stands for. applied, other_applied: as in `optimization_opportunities` ('wukong' records nothing: NULL; a
--- 'taskdup' of a task is recorded by the tasks downstream). output_uploaded: whether the output was uploaded after all, which
--- override_should_upload_output decides; NULL where the task left no metrics.
+-- Which optimisations of one task override the same hook with a return value: one of the two wins, the other's effect
+-- may be lost. One row per (run_id, task_id, hook, optimization, other_optimization), the two in alphabetical order;
+-- they are the same where one was assigned to the task twice. Hooks that return nothing cannot conflict. In octoflows:
+-- 'preload' overrides override_handle_inputs; 'taskdup' override_should_upload_output and update_dependency_counters;
+-- 'wukong' these two and override_handle_downstream; 'prewarm' none; optimisations of other names are not known and not
+-- here. assigned_pairs: how many pairs of assignments the row stands for. applied, other_applied: as in
+-- `optimization_opportunities` ('wukong' records nothing: NULL; a 'taskdup' of a task is recorded by the tasks
+-- downstream). output_uploaded: whether the output was uploaded after all, which override_should_upload_output decides;
+-- NULL where the task left no metrics.
 with hooks as (
     select 'preload' as optimization, 'override_handle_inputs' as hook
     union all
