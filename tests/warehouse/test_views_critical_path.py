@@ -298,7 +298,7 @@ def path_of(run: str, tables: dict[str, list[Row]]) -> list[str]:
     return path
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(worlds(), st.randoms(use_true_random=False))
 def test_every_run_has_one_path_of_each_kind_whatever_its_dag(tables: dict[str, list[Row]], random):
     rows = derived("critical_path", **tables)
@@ -335,7 +335,7 @@ def dags(draw: st.DrawFn) -> tuple[list[Row], list[Row]]:
     return tasks, [edge(names[a], names[b]) for a, b in edges]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(dags(), st.integers(0, 40), st.integers(0, 40), st.randoms(use_true_random=False))
 def test_the_steps_are_the_true_ones_and_add_up_to_the_makespan(dag, requested: int, ready: int, random):
     tasks, edges = dag
@@ -357,9 +357,7 @@ def test_the_steps_are_the_true_ones_and_add_up_to_the_makespan(dag, requested: 
     run = RUN | {"sink_task_id": tasks[-1]["task_id"], "expected_tasks": len(tasks)}
     rows = paths(runs=[run], tasks=shuffled, edges=edges, invocations=[worker])
     assert [row["task_id"] for row in rows] == expected
-    # of run_summary: until the sink's output was available and its workers were told
-    told = finish[tasks[-1]["task_id"]] - at(0).timestamp() * 1000 + (tasks[-1]["invocation_ms"] or 0)
-    assert sum(row["step_ms"] for row in rows) == pytest.approx(told, abs=1e-3)
+    assert sum(row["step_ms"] for row in rows) == pytest.approx(makespan([run], tasks=tasks), abs=1e-9)
     for row in rows:
         assert sum(value or 0 for value in parts(row)) == pytest.approx(row["step_ms"], abs=1e-9)
         assert row["startup_ms"] >= 0

@@ -121,7 +121,8 @@ placed as (
     window path as (partition by done.run_id order by walked.from_sink desc)
 ),
 
--- Parts of the time between the task before and this one's start; where both happen, it is the start-up that is waited for.
+-- Parts of the time between the task before and this one's start; where both happen, it is the start-up that is
+-- waited for.
 waits as (
     select
         *,

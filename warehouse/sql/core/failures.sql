@@ -73,8 +73,8 @@ launches as (
         on invocations.run_id = known.run_id
 ),
 
--- Tasks without metrics that a worker was to run: 0 launched with them, 1 planned to (its list is not recorded), 2 planned
--- to, later than those it was launched with.
+-- Tasks without metrics that a worker was to run: 0 launched with them, 1 planned to (its list is not recorded),
+-- 2 planned to, later than those it was launched with.
 given as (
     select launches.invocation_id, absent.run_id, absent.task_id, 0 as priority
     from launches
@@ -142,8 +142,8 @@ blocked_by as (
     where place = 1
 ),
 
--- Down from the origins: a task is blocked by one other, so that each is reached once, and none where a DAG bites its own
--- tail.
+-- Down from the origins: a task is blocked by one other, so that each is reached once, and none where a DAG bites its
+-- own tail.
 walk as (
     select blocking.run_id, blocking.task_id, blocking.task_id as origin_task_id
     from blocking
