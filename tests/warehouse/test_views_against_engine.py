@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import mean, median
 
 import duckdb
+import numpy as np
 import pytest
 
 from tests.warehouse.views import Row, select
@@ -537,15 +538,6 @@ def judged(engine_errors, summaries) -> list[Row]:
     return sorted(rows, key=lambda row: row["submitted_at"])
 
 
-def percentile(values: list[float], rank: float) -> float:
-    """The percentile, linearly interpolated between the two values next to it."""
-    ordered = sorted(values)
-    place = (len(ordered) - 1) * rank / 100
-    below = int(place)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
-
-
 def fulfilled(judged: list[Row], metric: str, sla: int, history: Callable[[Row], object]) -> list[bool]:
     """Whether each run at an SLA took at most that percentile of all earlier runs of its history, at whatever SLA.
 
@@ -557,7 +549,7 @@ def fulfilled(judged: list[Row], metric: str, sla: int, history: Callable[[Row],
         if row["metric"] == metric:
             before = earlier.setdefault(history(row), [])
             if before and row["sla_percentile"] == sla:
-                found.append(row["actual"] <= percentile(before, sla))
+                found.append(bool(row["actual"] <= np.percentile(before, sla)))
             before.append(row["actual"])
     return found
 

@@ -1,5 +1,6 @@
-"""duplicate_executions, where its rows are odd: several objects of one upstream, missing metrics, hostile ids, any order."""
+"""duplicate_executions: which tasks ran more than once, why, and what it cost."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +22,45 @@ def duplicated(task_id: str, by: str, **more: object) -> Row:
 def read(task_id: str, upstream: str | None, download_ms: float | None, **more: object) -> Row:
     row = {"run_id": "r", "task_id": task_id, "object_id": upstream, "upstream_task_id": upstream}
     return row | {"download_ms": download_ms} | more
+
+
+@pytest.mark.parametrize(
+    ("taken_in", "used"),
+    [
+        ([{"download_ms": None}], True),
+        ([{"download_ms": 4.0}], False),
+        ([{"download_ms": None, "preloaded": True}], False),
+        ([], None),
+    ],
+)
+def test_a_duplicate_was_used_where_its_output_was_there_without_a_download(taken_in: list[Row], used: bool | None):
+    inputs = [{"run_id": "r", "task_id": "b", "object_id": "a", "upstream_task_id": "a", **row} for row in taken_in]
+    applied = duplicated("a", "b")
+    row = one(
+        derived(
+            "duplicate_executions",
+            runs=[RUN],
+            tasks=[done("a", 0), done("b", 100)],
+            task_inputs=inputs,
+            optimizations=[applied, applied, duplicated("a", "a", stage="assigned", target_task_id=None)],
+        )
+    )
+    assert (row["kind"], row["task_id"], row["by_task_id"], row["was_used"]) == ("taskdup", "a", "b", used)
+    assert (row["worker_id"], row["recorded_worker_id"]) == ("of b", "of a")
+    assert (row["execution_ms"], row["is_estimate"]) == (50, True)
+    assert row["gb_seconds"] == 2048 / 1024 * 0.05
+    assert row["upstream_finished_first"]  # a ended at 50, b began at 100
+
+
+def test_each_attempt_but_the_last_is_a_further_execution():
+    rows = derived(
+        "duplicate_executions",
+        runs=[RUN],
+        tasks=[done("a", 0, status="failed"), done("a", 60, worker_id="x", status="succeeded") | {"attempt": 2}],
+    )
+    row = one(rows)
+    assert (row["kind"], row["attempt"], row["was_used"], row["is_estimate"]) == ("attempt", 1, False, False)
+    assert (row["worker_id"], row["recorded_worker_id"]) == ("of a", "x")
 
 
 def test_a_task_that_reads_two_objects_of_the_duplicated_task_stands_in_one_row_and_used_it_if_it_downloaded_none():

@@ -1,4 +1,4 @@
-"""optimization_conflicts, where its rows are odd: what is not recorded, what was assigned twice, hostile ids, any order."""
+"""optimization_conflicts: which optimisations of a task get in each other's way."""
 
 from collections import Counter
 from itertools import combinations
@@ -32,6 +32,43 @@ def conflicts(*rows: Row, runs: list[Row] | None = None, **tables: list[Row]) ->
     runs = [RUN] if runs is None else runs
     found = derived("optimization_conflicts", runs=runs, optimizations=list(rows), **tables)
     return sorted(found, key=lambda row: (row["task_id"], row["hook"], row["optimization"]))
+
+
+def test_two_optimisations_of_a_task_that_override_the_same_returning_hook_conflict():
+    rows = conflicts(
+        acts("a", "taskdup", "assigned"),
+        acts("a", "wukong", "assigned"),
+        acts("b", "taskdup", "applied", "a"),  # b, downstream of a, ran a itself
+        tasks=[done("a", upload_ms=3.0), done("b")],
+    )
+    assert [(row["hook"], row["optimization"], row["other_optimization"]) for row in rows] == [
+        ("override_should_upload_output", "taskdup", "wukong"),
+        ("update_dependency_counters", "taskdup", "wukong"),
+    ]
+    assert {(row["applied"], row["other_applied"], row["output_uploaded"]) for row in rows} == {(True, None, True)}
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [acts("a", "preload", "assigned"), acts("a", "taskdup", "assigned")],  # other hooks
+        [acts("a", "preload", "assigned"), acts("a", "prewarm", "assigned")],  # prewarm's hook returns nothing
+        [acts("a", "taskdup", "assigned"), acts("b", "wukong", "assigned")],  # other tasks
+        [acts("a", "taskdup", "assigned")],
+        [acts("a", "taskdup", "applied", "x"), acts("a", "taskdup", "applied", "y")],  # assigned once, done twice
+        [acts("a", "o'ther", "assigned"), acts("a", "wukong", "assigned")],  # not known what it overrides
+    ],
+)
+def test_optimisations_that_share_no_returning_hook_do_not_conflict(rows: list[Row]):
+    assert conflicts(*rows) == []
+
+
+def test_an_optimisation_assigned_twice_to_a_task_conflicts_with_itself():
+    rows = conflicts(*[acts("a", "preload", "assigned")] * 3)
+    assert [(row["hook"], row["optimization"], row["other_optimization"]) for row in rows] == [
+        ("override_handle_inputs", "preload", "preload")
+    ]
+    assert rows[0]["assigned_pairs"] == 3
 
 
 EDGES = [{"run_id": "r", "upstream_task_id": "a", "task_id": "b"}]

@@ -248,9 +248,9 @@ from failed_workers
 left join taken_down_by_worker on failed_workers.invocation_id = taken_down_by_worker.cause_invocation_id
 union all
 select
-    absent.run_id,
-    absent.kind,
-    absent.task_id,
+    lost.run_id,
+    lost.kind,
+    lost.task_id,
     null,
     null,
     planned_tasks.worker_id,
@@ -265,11 +265,10 @@ select
     lost.origin_task_id,
     lost.cause_invocation_id,
     coalesce(taken_down_by_task.tasks, 0)
-from absent
-left join lost on absent.run_id = lost.run_id and absent.task_id = lost.task_id
+from lost
 left join taken_down_by_task
-    on absent.run_id = taken_down_by_task.run_id and absent.task_id = taken_down_by_task.origin_task_id
-left join planned_tasks on absent.run_id = planned_tasks.run_id and absent.task_id = planned_tasks.task_id
+    on lost.run_id = taken_down_by_task.run_id and lost.task_id = taken_down_by_task.origin_task_id
+left join planned_tasks on lost.run_id = planned_tasks.run_id and lost.task_id = planned_tasks.task_id
 union all
 select
     run_id,

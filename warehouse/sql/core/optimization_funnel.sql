@@ -17,17 +17,14 @@ counted as (
         engine,
         planner,
         optimization,
+        optimization <> 'wukong' or count(applied) > 0 as is_application_recorded,
         count(distinct case when assigned then run_id end) as runs_assigned,
-        case
-            when optimization <> 'wukong' or count(applied) > 0 then count(distinct case when applied then run_id end)
-        end as runs_applied,
+        count(distinct case when applied then run_id end) as runs_applied,
         case when count(eligible) > 0 then count(case when eligible then 1 end) end as eligible,
         count(case when assigned then 1 end) as assigned,
         count(case when assigned and not eligible then 1 end) as assigned_not_eligible,
-        case when optimization <> 'wukong' or count(applied) > 0 then count(case when applied then 1 end) end as applied,
-        case
-            when optimization <> 'wukong' or count(applied) > 0 then count(case when assigned and applied then 1 end)
-        end as assigned_and_applied,
+        count(case when applied then 1 end) as applied,
+        count(case when assigned and applied then 1 end) as assigned_and_applied,
         count(case when assigned and applied is null then 1 end) as not_known,
         count(case when effective then 1 end) as effective,
         count(case when (applied or (assigned and optimization = 'wukong')) and effective is null then 1 end)
@@ -44,12 +41,12 @@ select
     counted.optimization,
     planners.runs,
     counted.runs_assigned,
-    counted.runs_applied,
+    case when counted.is_application_recorded then counted.runs_applied end as runs_applied,
     counted.eligible,
     counted.assigned,
     counted.assigned_not_eligible,
-    counted.applied,
-    counted.assigned_and_applied,
+    case when counted.is_application_recorded then counted.applied end as applied,
+    case when counted.is_application_recorded then counted.assigned_and_applied end as assigned_and_applied,
     counted.not_known,
     counted.effective,
     counted.effective_not_known,

@@ -15,13 +15,8 @@
 -- ones: for 'preload' by how much the longest of the task's parallel downloads got shorter, for 'taskdup' the download
 -- spared, both at the median speed of their size in `transfer_speeds`; for 'prewarm' the median cold start of the same
 -- engine, environment and memory less the worker's own start-up.
-with planned as (
-    select run_id, task_id, worker_id, startup_state
-    from planned_tasks
-),
-
-done as (
-    select run_id, task_id, worker_id, memory_mb
+with done as (
+    select run_id, task_id, worker_id
     from task_times
     where is_last_attempt
 ),
@@ -31,13 +26,13 @@ dag as (
         edges.run_id,
         edges.upstream_task_id,
         edges.task_id,
-        upstream.worker_id is distinct from planned.worker_id as is_elsewhere,
+        upstream.worker_id is distinct from planned_tasks.worker_id as is_elsewhere,
         done.task_id is not null as is_recorded,
         done.worker_id as ran_on_worker_id,
         count(*) over (partition by edges.run_id, edges.task_id) as upstream_tasks
     from edges
-    left join planned as upstream on edges.run_id = upstream.run_id and edges.upstream_task_id = upstream.task_id
-    left join planned on edges.run_id = planned.run_id and edges.task_id = planned.task_id
+    left join planned_tasks as upstream on edges.run_id = upstream.run_id and edges.upstream_task_id = upstream.task_id
+    left join planned_tasks on edges.run_id = planned_tasks.run_id and edges.task_id = planned_tasks.task_id
     left join done on edges.run_id = done.run_id and edges.task_id = done.task_id
 ),
 
@@ -61,14 +56,14 @@ below as (
 
 eligible_tasks as (
     select
-        planned.run_id, 'preload' as optimization, planned.task_id,
-        planned.worker_id is not null and coalesce(above.upstream_elsewhere, 0) >= 2 as eligible
-    from planned
-    left join above on planned.run_id = above.run_id and planned.task_id = above.task_id
+        planned_tasks.run_id, 'preload' as optimization, planned_tasks.task_id,
+        planned_tasks.worker_id is not null and coalesce(above.upstream_elsewhere, 0) >= 2 as eligible
+    from planned_tasks
+    left join above on planned_tasks.run_id = above.run_id and planned_tasks.task_id = above.task_id
     union all
-    select planned.run_id, 'taskdup', planned.task_id, coalesce(below.downstream_elsewhere, 0) >= 1
-    from planned
-    left join below on planned.run_id = below.run_id and planned.task_id = below.task_id
+    select planned_tasks.run_id, 'taskdup', planned_tasks.task_id, coalesce(below.downstream_elsewhere, 0) >= 1
+    from planned_tasks
+    left join below on planned_tasks.run_id = below.run_id and planned_tasks.task_id = below.task_id
     union all
     select below.run_id, 'wukong', below.task_id, below.downstream_tasks >= 2 or below.widest_fan_in >= 2
     from below
@@ -77,14 +72,14 @@ eligible_tasks as (
 
 planned_workers as (
     select
-        planned.run_id,
-        planned.worker_id,
-        max(case when planned.startup_state = 'cold' then 1 else 0 end) = 1
+        planned_tasks.run_id,
+        planned_tasks.worker_id,
+        max(case when planned_tasks.startup_state = 'cold' then 1 else 0 end) = 1
         and min(case when above.task_id is null then 0 else 1 end) = 1 as eligible
-    from planned
-    left join above on planned.run_id = above.run_id and planned.task_id = above.task_id
-    where planned.worker_id is not null
-    group by planned.run_id, planned.worker_id
+    from planned_tasks
+    left join above on planned_tasks.run_id = above.run_id and planned_tasks.task_id = above.task_id
+    where planned_tasks.worker_id is not null
+    group by planned_tasks.run_id, planned_tasks.worker_id
 ),
 
 -- The assigned pre-warms of a task are one record with a list of workers.
@@ -146,25 +141,21 @@ speeds as (
 -- What a download that did not happen, or was not timed, would have taken.
 inputs as (
     select
-        task_inputs.run_id,
-        task_inputs.task_id,
-        task_inputs.upstream_task_id,
-        task_inputs.preloaded,
-        task_inputs.download_ms,
-        cast(task_inputs.input_bytes as double) / nullif(speeds.bytes_per_ms, 0) as estimated_ms
-    from task_inputs
-    inner join done on task_inputs.run_id = done.run_id and task_inputs.task_id = done.task_id
-    inner join runs on task_inputs.run_id = runs.run_id
+        transfers.run_id,
+        transfers.task_id,
+        transfers.upstream_task_id,
+        transfers.preloaded,
+        transfers.ms as download_ms,
+        cast(transfers.bytes as double) / nullif(speeds.bytes_per_ms, 0) as estimated_ms
+    from transfers
+    inner join done on transfers.run_id = done.run_id and transfers.task_id = done.task_id
+    inner join runs on transfers.run_id = runs.run_id
     left join speeds
-        on runs.engine is not distinct from speeds.engine
-        and runs.environment is not distinct from speeds.environment
-        and done.memory_mb is not distinct from speeds.memory_mb
-        and speeds.size_class = case
-            when task_inputs.input_bytes > 0
-                then try_cast(power(10, length(cast(task_inputs.input_bytes as varchar)) - 1) as bigint)
-            else 0
-        end
-    where task_inputs.upstream_task_id is not null
+        on transfers.engine is not distinct from speeds.engine
+        and transfers.environment is not distinct from speeds.environment
+        and transfers.memory_mb is not distinct from speeds.memory_mb
+        and transfers.size_class = speeds.size_class
+    where transfers.direction = 'download' and transfers.upstream_task_id is not null
 ),
 
 preloaded as (

@@ -9,7 +9,7 @@
 -- Nothing is adjusted: memory, SLA, input size and environment may differ between planners, pre-loaded inputs often
 -- lose their download time (preloaded_inputs counts them), and input waits are not recorded on WUKONG's workers (NULL).
 with waits as (
-    select run_id, sum(input_wait_ms) as input_wait_ms, avg(cast(memory_mb as double)) as memory_mb
+    select run_id, sum(input_wait_ms) as waited_ms, avg(cast(memory_mb as double)) as memory_mb
     from task_times
     group by run_id
 ),
@@ -22,39 +22,50 @@ fetched as (
     group by run_id
 ),
 
+complete as (
+    select
+        run_summary.*,
+        waits.waited_ms,
+        waits.memory_mb,
+        coalesce(fetched.preloaded_inputs, 0) as preloaded_inputs
+    from run_summary
+    left join waits on run_summary.run_id = waits.run_id
+    left join fetched on run_summary.run_id = fetched.run_id
+    where run_summary.is_complete
+),
+
 grouped as (
     select
         run_summary.engine,
         run_summary.workflow,
         run_summary.planner,
         count(*) as runs,
-        count(case when is_complete then 1 end) as n,
-        count(case when not is_complete then 1 end) as runs_incomplete,
-        cast(sum(failed_tasks) as bigint) as failed_tasks,
-        cast(sum(killed_workers) as bigint) as killed_workers,
-        count(distinct environment) as environments,
-        count(distinct sla) as slas,
-        median(case when is_complete then makespan_ms end) as makespan_ms,
-        percentile_cont(0.25) within group (order by case when is_complete then makespan_ms end) as makespan_p25_ms,
-        percentile_cont(0.75) within group (order by case when is_complete then makespan_ms end) as makespan_p75_ms,
-        median(case when is_complete then execution_ms end) as execution_ms,
-        median(case when is_complete then waits.input_wait_ms end) as input_wait_ms,
-        median(case when is_complete then download_ms end) as download_ms,
-        median(case when is_complete then upload_ms end) as upload_ms,
-        median(case when is_complete then startup_ms end) as startup_ms,
-        median(case when is_complete then workers end) as workers,
-        median(case when is_complete then waits.memory_mb end) as memory_mb,
-        cast(sum(case when is_complete then cold_starts end) as double)
-        / nullif(sum(case when is_complete then cold_starts + warm_starts end), 0) as cold_share,
-        median(case when is_complete then gb_seconds_derived end) as gb_seconds,
-        median(case when is_complete then gb_seconds end) as gb_seconds_recorded,
-        count(case when is_complete and gb_seconds = 0 then 1 end) as gb_seconds_recorded_zero,
-        median(case when is_complete then cost_usd end) as cost_usd,
-        median(case when is_complete then downloaded_bytes end) as downloaded_bytes,
-        cast(sum(case when is_complete then coalesce(fetched.preloaded_inputs, 0) end) as bigint) as preloaded_inputs
+        count(complete.run_id) as n,
+        count(case when not run_summary.is_complete then 1 end) as runs_incomplete,
+        cast(sum(run_summary.failed_tasks) as bigint) as failed_tasks,
+        cast(sum(run_summary.killed_workers) as bigint) as killed_workers,
+        count(distinct run_summary.environment) as environments,
+        count(distinct run_summary.sla) as slas,
+        median(complete.makespan_ms) as makespan_ms,
+        percentile_cont(0.25) within group (order by complete.makespan_ms) as makespan_p25_ms,
+        percentile_cont(0.75) within group (order by complete.makespan_ms) as makespan_p75_ms,
+        median(complete.execution_ms) as execution_ms,
+        median(complete.waited_ms) as input_wait_ms,
+        median(complete.download_ms) as download_ms,
+        median(complete.upload_ms) as upload_ms,
+        median(complete.startup_ms) as startup_ms,
+        median(complete.workers) as workers,
+        median(complete.memory_mb) as memory_mb,
+        cast(sum(complete.cold_starts) as double)
+        / nullif(sum(complete.cold_starts + complete.warm_starts), 0) as cold_share,
+        median(complete.gb_seconds_derived) as gb_seconds,
+        median(complete.gb_seconds) as gb_seconds_recorded,
+        count(case when complete.gb_seconds = 0 then 1 end) as gb_seconds_recorded_zero,
+        median(complete.cost_usd) as cost_usd,
+        median(complete.downloaded_bytes) as downloaded_bytes,
+        cast(sum(complete.preloaded_inputs) as bigint) as preloaded_inputs
     from run_summary
-    left join waits on run_summary.run_id = waits.run_id
-    left join fetched on run_summary.run_id = fetched.run_id
+    left join complete on run_summary.run_id = complete.run_id
     group by run_summary.engine, run_summary.workflow, run_summary.planner
 ),
 
@@ -70,8 +81,7 @@ priced as (
             workflow,
             count(cost_usd) as priced,
             count(case when gb_seconds_derived is not null and cost_usd is null then 1 end) as unpriced
-        from run_summary
-        where is_complete
+        from complete
         group by engine, workflow
     ) as workflows
         on grouped.engine is not distinct from workflows.engine
@@ -96,7 +106,8 @@ beaten as (
 select
     placed.*,
     makespan_ms / nullif(min(makespan_ms) over (partition by placed.engine, placed.workflow), 0) as makespan_ratio,
-    resource_value / nullif(min(resource_value) over (partition by placed.engine, placed.workflow), 0) as resource_ratio,
+    resource_value / nullif(min(resource_value) over (partition by placed.engine, placed.workflow), 0)
+        as resource_ratio,
     case when makespan_ms is not null and resource_value is not null then beaten.is_beaten is null end
         as is_on_frontier
 from placed

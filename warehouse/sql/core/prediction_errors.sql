@@ -1,11 +1,11 @@
 -- What was predicted, what happened, and how far apart they are. One row per (predictor, level, run_id, task_id,
--- invocation_id, metric, sla_percentile). Predictor 'engine' is the recorded plan, at the plan's SLA ('average': no percentile).
--- relative_error and log_ratio are NULL unless the actual value is positive (log_ratio: and the predicted one). Run level adds
--- up the run's tasks and needs a complete run; there errors of single tasks can cancel, at task level they cannot. A task's
--- actual values are those of its last attempt. Metric 'starts' counts the workers launched. Metric 'state' is the probability
--- of a cold start against 1 (cold) or 0 (warm) as `cold_starts` tells it, NULL where it cannot: a class, so it has no error,
--- coverage or loss here. A planned worker's start is predicted at the first of its tasks; tasks planned without a worker each
--- count as one.
+-- invocation_id, metric, sla_percentile). Predictor 'engine' is the recorded plan, at the plan's SLA ('average': no
+-- percentile). relative_error and log_ratio are NULL unless the actual value is positive (log_ratio: and the predicted
+-- one). Run level adds up the run's tasks and needs a complete run; there errors of single tasks can cancel, at task
+-- level they cannot. A task's actual values are those of its last attempt. Metric 'starts' counts the workers launched.
+-- Metric 'state' is the probability of a cold start against 1 (cold) or 0 (warm) as `cold_starts` tells it, NULL where
+-- it cannot: a class, so it has no error, coverage or loss here. A planned worker's start is predicted at the first of
+-- its tasks; tasks planned without a worker each count as one.
 with planned_workers as (
     select run_id, worker_id, startup_ms, startup_state
     from (
@@ -160,10 +160,7 @@ actual_tasks as (
 ),
 
 actual_invocations as (
-    select
-        invocation_id, 'startup' as metric,
-        cast(date_diff('microsecond', requested_at, ready_at) as double) / 1000 as actual
-    from invocations
+    select invocation_id, 'startup' as metric, startup_ms as actual from cold_starts
     union all
     select invocation_id, 'state', cast(case state when 'cold' then 1 when 'warm' then 0 end as double)
     from cold_starts

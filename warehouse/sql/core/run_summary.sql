@@ -1,13 +1,15 @@
--- What each run was and what it took. One row per run, incomplete ones included (is_complete says so; NULL: its DAG is unknown).
--- Sums are over the task attempts and workers that left metrics and count a phase that did not happen as 0; they are NULL
--- where nothing was left. makespan_ms: from submission until the sink's output was available and its workers were told; NULL where
--- it left no metrics or failed. cold_starts, warm_starts and unknown_starts are those of `cold_starts` (reported where the source says, else inferred); NULL where
--- the source records no workers, whose number then is that of the tasks' workers. gb_seconds_derived: memory times active_ms of
--- `worker_active_periods`, or the start-up of a worker that left no task; those that never became ready are left out of it, so it is
--- a lower bound where workers died. failed_tasks: tasks whose last attempt is recorded as failed. killed_workers: workers that say so, and those of unknown
--- status that never became ready, never finished and left no task. In the recorded dumps (540 runs, 4,299 workers) every
--- one of the 4,272 workers that became ready left a task, and the 27 others left none and stand in 19 of the 21 incomplete
--- runs. A death after a worker's last task leaves no trace, and a worker given up because the client died counts too.
+-- What each run was and what it took. One row per run, incomplete ones included (is_complete says so; NULL: its DAG is
+-- unknown). Sums are over the task attempts and workers that left metrics and count a phase that did not happen as 0;
+-- they are NULL where nothing was left. makespan_ms: from submission until the sink's output was available and its
+-- workers were told; NULL where it left no metrics or failed. cold_starts, warm_starts and unknown_starts are those of
+-- `cold_starts` (reported where the source says, else inferred); NULL where the source records no workers, whose number
+-- then is that of the tasks' workers. gb_seconds_derived: memory times active_ms of `worker_active_periods`, or the
+-- start-up of a worker that left no task; those that never became ready are left out of it, so it is a lower bound
+-- where workers died. failed_tasks: tasks whose last attempt is recorded as failed. killed_workers: workers that say
+-- so, and those of unknown status that never became ready, never finished and left no task. In the recorded dumps (540
+-- runs, 4,299 workers) every one of the 4,272 workers that became ready left a task, and the 27 others left none and
+-- stand in 19 of the 21 incomplete runs. A death after a worker's last task leaves no trace, and a worker given up
+-- because the client died counts too.
 with done as (
     select
         run_id,

@@ -68,7 +68,7 @@ weighed as (
             when coverage > 0 and coverage < 1 and runs > 1 then n
             else nullif(runs, 0)
         end as n_effective,
-        -- Student's t from the normal quantile (Cornish and Fisher): .1 % too low from 4 runs, .7 % from 3, 11 % from 2.
+        -- Student's t from the normal quantile (Cornish, Fisher): .1 % too low from 4 runs, .7 % from 3, 11 % from 2.
         1.959964 + case
             when n > runs and runs > 1
                 then 2.372271 / (runs - 1) + 2.822550 / power(runs - 1, 2)
@@ -127,8 +127,8 @@ digits as (
     select 4
 ),
 
--- Blocks of 2, 4, 8, ... runs, each in two halves. Of two runs the earlier stands in the left half and the later in the right
--- half of just one block, so what holds of all earlier runs adds up over the blocks in which a run stands on the right.
+-- Blocks of 2, 4, 8, ... runs, each in two halves. Of two runs the earlier stands in the left half and the later in the
+-- right half of just one block: what holds of all earlier runs adds up over the blocks in which a run is on the right.
 halves as (
     select
         history.series,
@@ -180,8 +180,8 @@ earlier as (
     having sum(n) > 0
 ),
 
--- At or below the percentile of the earlier values, interpolated linearly between those at floor(wanted) and ceil(wanted),
--- counted from 0: sure unless just the lower of the two is lower than the run's own value.
+-- At or below the percentile of the earlier values, interpolated linearly between those at floor(wanted) and
+-- ceil(wanted), counted from 0: sure unless just the lower of the two is lower than the run's own value.
 aimed as (
     select
         predictor, level, workflow, planner, sla, sla_percentile, metric,

@@ -14,7 +14,7 @@ with tasks_of_run as (
     group by run_id
 ),
 
-summaries as (
+complete as (
     select
         run_summary.*,
         tasks_of_run.waited_ms,
@@ -22,30 +22,31 @@ summaries as (
         cast(cold_starts as double) / nullif(cold_starts + warm_starts, 0) as cold_share
     from run_summary
     left join tasks_of_run on run_summary.run_id = tasks_of_run.run_id
+    where run_summary.is_complete
 ),
 
 measured as (
-    select run_id, 'makespan_ms' as metric, makespan_ms as value from summaries where is_complete
+    select run_id, 'makespan_ms' as metric, makespan_ms as value from complete
     union all
-    select run_id, 'execution_ms', execution_ms from summaries where is_complete
+    select run_id, 'execution_ms', execution_ms from complete
     union all
-    select run_id, 'input_wait_ms', waited_ms from summaries where is_complete
+    select run_id, 'input_wait_ms', waited_ms from complete
     union all
-    select run_id, 'download_ms', download_ms from summaries where is_complete
+    select run_id, 'download_ms', download_ms from complete
     union all
-    select run_id, 'upload_ms', upload_ms from summaries where is_complete
+    select run_id, 'upload_ms', upload_ms from complete
     union all
-    select run_id, 'startup_ms', startup_ms from summaries where is_complete
+    select run_id, 'startup_ms', startup_ms from complete
     union all
-    select run_id, 'gb_seconds', gb_seconds_derived from summaries where is_complete
+    select run_id, 'gb_seconds', gb_seconds_derived from complete
     union all
-    select run_id, 'cost_usd', cost_usd from summaries where is_complete
+    select run_id, 'cost_usd', cost_usd from complete
     union all
-    select run_id, 'workers', cast(workers as double) from summaries where is_complete
+    select run_id, 'workers', cast(workers as double) from complete
     union all
-    select run_id, 'memory_mb', memory_mb from summaries where is_complete
+    select run_id, 'memory_mb', memory_mb from complete
     union all
-    select run_id, 'cold_share', cold_share from summaries where is_complete
+    select run_id, 'cold_share', cold_share from complete
 ),
 
 grouped as (
