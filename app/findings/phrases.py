@@ -1,0 +1,75 @@
+"""Phrases that findings share: a ratio, an interval, what it decides, what was held equal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import isinf
+
+from app.findings.finding import Effect
+from app.findings.matching import METRICS, Compared, Matched
+from app.findings.statistics import Interval
+from app.plain import plain
+from app.units import UNKNOWN, count, figure, percent
+
+_NAMES = {"memory_mb": "memory", "sla": "SLA", "structure_hash": "structure"}
+
+
+def times(found: Interval | None) -> str:
+    """Return '0.89 times (95 % interval 0.85 to 0.93)'."""
+    if found is None:
+        return UNKNOWN
+    return f"{_ratio(found.value)} times (95 % interval {_ratio(found.low)} to {_ratio(found.high)})"
+
+
+def share(found: Interval | None) -> str:
+    """Return '24.0 % (95 % interval 20.6 to 27.7 %)'."""
+    if found is None:
+        return UNKNOWN
+    return f"{percent(found.value)} (95 % interval {figure(100 * found.low)} to {percent(found.high)})"
+
+
+def effect(name: str, found: Interval | None, unit: str = "ratio") -> Effect | None:
+    """Return an interval as the effect of a finding."""
+    return None if found is None else Effect(name, found.value, found.low, found.high, unit)
+
+
+def decided(found: Compared) -> str:
+    """Say what one comparison decides: '**makespan** is 0.89 times ... : lower'."""
+    name = METRICS.get(found.metric, found.metric)
+    if found.ratio is None:
+        return f"of {name} too little can be compared"
+    needed = found.ratio.needed()
+    verdict = {
+        "lower": "lower",
+        "higher": "higher",
+        "no difference": "no difference beyond 5 %",
+        "undecided": f"undecided; about {needed:,} {'pairs' if found.way == 'paired' else 'runs'} in all would decide"
+        if needed
+        else "undecided",
+    }[found.ratio.decision]
+    return f"{name} {times(found.ratio)}: {verdict}"
+
+
+def rests_on(matched: Matched) -> str:
+    """Say how runs were laid beside each other and what was not held equal."""
+    held = listed(matched.held_equal)
+    how = (
+        f"{count(matched.pairs, 'pair')} of runs alike in {held}"
+        if matched.way == "paired"
+        else f"{count(len(matched.blocks), 'run')} compared within {matched.pairs:,} strata of equal {held}"
+    )
+    free = f"; not held equal: {listed(matched.free)}" if matched.free else ""
+    return f"{how}{free}"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return column and tag names as a list in Markdown."""
+    shown = [
+        f"tag {plain(name.removeprefix('tag '), 30)}" if name.startswith("tag ") else _NAMES.get(name, name)
+        for name in names
+    ]
+    return ", ".join(shown) or "nothing"
+
+
+def _ratio(value: float) -> str:
+    return "infinitely many" if isinf(value) else figure(value)

@@ -1,0 +1,193 @@
+"""How sure a difference is: ratios and shares with their intervals, and how many runs would decide.
+
+Ratios are compared as logarithms, so that half and double are equally far from none. Intervals hold 95 % unless `level`
+says otherwise; every seed is fixed, so the same data gives the same interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import ceil, exp, inf, isfinite, log
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+MINIMUM_PAIRS = 6
+"""With fewer pairs no two-sided test of a median reaches 5 %: 2 / 2^5 > .05 (sign test)."""
+
+MINIMUM_RUNS = 6
+"""Runs on each side, over all strata, below which two groups are not compared."""
+
+MINIMUM_IN_STRATUM = 3
+"""Runs on each side of a stratum below which it is left out."""
+
+NO_DIFFERENCE = 0.05
+"""A ratio surely within 1 / 1.05 to 1.05 is called no difference worth having."""
+
+RESAMPLES = 2_000
+_SEED = 20_251
+_POWER = 0.8
+_BATCH = 10_000_000
+_LARGEST = 700
+_NEVER = 1e6
+"""The logarithm of a time that never ended: finite, so that it can be averaged, and beyond every real one."""
+
+Values = NDArray[np.float64]
+
+Decision = Literal["lower", "higher", "no difference", "undecided"]
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate with its interval. `n` counts what was resampled: pairs, or runs of both groups."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    @property
+    def decision(self) -> Decision:
+        """What a ratio's interval allows to say: a difference is real only if 1 lies outside of it."""
+        if self.high < 1:
+            return "lower"
+        if self.low > 1:
+            return "higher"
+        if self.low >= 1 / (1 + NO_DIFFERENCE) and self.high <= 1 + NO_DIFFERENCE:
+            return "no difference"
+        return "undecided"
+
+    def needed(self, level: float = 0.95) -> int | None:
+        """Return how many (pairs, runs) in all would decide a ratio, None where this data cannot tell.
+
+        Either way of deciding counts, whichever takes fewer: showing a difference of the size seen with 80 % power, or
+        showing that it is less than 5 %. Both take the spread seen here, and intervals that narrow with the root of n.
+        """
+        if self.decision != "undecided":
+            return self.n
+        if not (isfinite(log(self.low) if self.low > 0 else -inf) and isfinite(self.high)) or self.high <= self.low:
+            return None
+        z, z_power = stats.norm.ppf((1 + level) / 2), stats.norm.ppf(_POWER)
+        error = (log(self.high) - log(self.low)) / (2 * z)
+        seen = abs(log(self.value))
+        bound = log(1 + NO_DIFFERENCE)
+        ways = [((z + z_power) * error / seen) ** 2] if seen > 0 else []
+        if seen < bound:
+            ways.append(((z + z_power) * error / (bound - seen)) ** 2)
+        return max(self.n + 1, ceil(self.n * min(ways))) if ways else None
+
+
+def paired_ratio(pairs: pd.DataFrame, level: float = 0.95) -> Interval | None:
+    """Return the median of the pairs' ratios `other / reference`, resampling pairs within each `stratum`.
+
+    The bootstrap's interval is too narrow for few pairs, so it is widened to at least the exact interval of a median from
+    order statistics (the sign test turned around; scipy `quantile_test`).
+    `pairs`: stratum, reference, other. A pair in which one side has no value is left out; infinity stands for a run
+    that never ended and ranks last. None with fewer than `MINIMUM_PAIRS` pairs.
+    """
+    known = pairs[(pairs["reference"] > 0) & (pairs["other"] > 0)]
+    if len(known) < MINIMUM_PAIRS:
+        return None
+    with np.errstate(invalid="ignore"):
+        ratios = np.log(known["other"].to_numpy(float)) - np.log(known["reference"].to_numpy(float))
+    ratios = np.nan_to_num(ratios, nan=0.0, posinf=_NEVER, neginf=-_NEVER)  # neither ended: no difference
+    places = list(known.groupby("stratum", dropna=False).indices.values())
+    alone = [place for place in places if len(place) == 1]
+    samples = [ratios[place] for place in places if len(place) > 1]
+    if alone:
+        samples.append(ratios[np.concatenate(alone * (2 if len(alone) == 1 else 1))])
+    resampled = _bootstrap(samples, lambda *drawn: np.median(np.concatenate(drawn, axis=-1), axis=-1))
+    drawn = _interval(float(np.median(ratios)), resampled, len(known), level)
+    exact = stats.quantile_test(ratios, p=0.5).confidence_interval(level)
+    return Interval(drawn.value, min(drawn.low, _exp(exact.low)), max(drawn.high, _exp(exact.high)), len(known))
+
+
+def stratified_ratio(runs: pd.DataFrame, level: float = 0.95) -> Interval | None:
+    """Return the ratio of medians `other / reference`, the strata's ratios averaged, resampling runs within each side.
+
+    `runs`: stratum, is_other, value. Strata weigh by the harmonic mean of their sides; those with fewer than
+    `MINIMUM_IN_STRATUM` runs on a side are left out. None with fewer than `MINIMUM_RUNS` runs on a side.
+    """
+    strata = _strata(runs)
+    if min((sum(len(pair[side]) for pair in strata) for side in (0, 1)), default=0) < MINIMUM_RUNS:
+        return None
+    weights = np.array([len(a) * len(b) / (len(a) + len(b)) for a, b in strata])
+    weights /= weights.sum()
+
+    def averaged(*sides: Values) -> Values:
+        medians = [np.median(side, axis=-1) for side in sides]
+        return sum((w * (b - a) for w, a, b in zip(weights, medians[::2], medians[1::2], strict=True)), np.zeros(()))
+
+    sides = [side for pair in strata for side in pair]
+    return _interval(float(averaged(*sides)), _bootstrap(sides, averaged), sum(map(len, sides)), level)
+
+
+def median_interval(values: Sequence[float], level: float = 0.95) -> Interval | None:
+    """Return the median with its exact interval from order statistics (scipy `quantile_test`), None below 6 values."""
+    known = np.array([value for value in values if value is not None and isfinite(value)])
+    if len(known) < MINIMUM_PAIRS:
+        return None
+    found = stats.quantile_test(known, p=0.5).confidence_interval(level)
+    return Interval(float(np.median(known)), float(found.low), float(found.high), len(known))
+
+
+def share(happened: int, of: int, level: float = 0.95) -> Interval | None:
+    """Return a share of independent cases with Wilson's interval, None of nothing."""
+    if not of:
+        return None
+    found = stats.binomtest(int(happened), int(of)).proportion_ci(level, method="wilson")
+    return Interval(happened / of, float(found.low), float(found.high), int(of))
+
+
+def clustered_ratio(parts: Sequence[float], wholes: Sequence[float], level: float = 0.95) -> Interval | None:
+    """Return sum(parts) / sum(wholes) with an interval that resamples the clusters (runs) they belong to.
+
+    For a share of things that hang together in a run (cold among a run's starts), or a ratio of totals. None with fewer
+    than `MINIMUM_RUNS` clusters or an empty whole.
+    """
+    part, whole = np.asarray(parts, float), np.asarray(wholes, float)
+    if len(part) < MINIMUM_RUNS or whole.sum() <= 0:
+        return None
+
+    def ratio(drawn_part: Values, drawn_whole: Values) -> Values:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(drawn_part.sum(axis=-1) / drawn_whole.sum(axis=-1))
+
+    resampled = _bootstrap([part, whole], ratio, paired=True)
+    low, high = np.nanquantile(resampled, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(part.sum() / whole.sum()), float(low), float(high), len(part))
+
+
+def _strata(runs: pd.DataFrame) -> list[tuple[Values, Values]]:
+    known = runs[runs["value"] > 0]
+    found = []
+    for _, group in known.groupby("stratum", dropna=False):
+        other = group["is_other"].astype(bool)
+        a, b = (np.minimum(np.log(group["value"][side].to_numpy(float)), _NEVER) for side in (~other, other))
+        if min(len(a), len(b)) >= MINIMUM_IN_STRATUM:
+            found.append((a, b))
+    return found
+
+
+def _bootstrap(samples: Sequence[Values], statistic: Callable[..., Values], *, paired: bool = False) -> Values:
+    """Return the statistic of samples drawn again with replacement, `RESAMPLES` times, in bounded memory."""
+    size = sum(map(len, samples))
+    found = stats.bootstrap(
+        samples, lambda *drawn, axis=-1: statistic(*drawn),  # noqa: ARG005
+        vectorized=True, paired=paired, method="percentile",
+        n_resamples=RESAMPLES, batch=max(1, _BATCH // size), rng=np.random.default_rng(_SEED),
+    )  # fmt: skip
+    return np.asarray(found.bootstrap_distribution)
+
+
+def _interval(seen: float, resampled: Values, n: int, level: float) -> Interval:
+    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2], method="closest_observation")
+    return Interval(_exp(seen), _exp(float(low)), _exp(float(high)), n)
+
+
+def _exp(value: float) -> float:
+    return exp(value) if value < _LARGEST else inf
