@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import streamlit as st
+from streamlit.navigation.page import StreamlitPage
+
+from app.filters import sidebar
+from app.store import current
+from warehouse.errors import FlowscopeError
 
 PAGES = Path(__file__).parent / "pages"
 
@@ -16,23 +22,32 @@ def home() -> None:
     st.switch_page(PAGES / "summary.py")
 
 
+def report(stem: str, title: str, icon: str) -> StreamlitPage:
+    """Return a page of the report, its address named like its file."""
+    return st.Page(PAGES / f"{stem}.py", title=title, url_path=stem, icon=f":material/{icon}:")
+
+
 page = st.navigation(
     {
         "": [st.Page(home, title="Flowscope", url_path="home", default=True, visibility="hidden")],
         "Report": [
-            st.Page(PAGES / "summary.py", title="Summary", url_path="summary", icon=":material/article:"),
-            st.Page(
-                PAGES / "prediction_accuracy.py",
-                title="Prediction accuracy",
-                url_path="prediction_accuracy",
-                icon=":material/target:",
-            ),
+            report("summary", "Summary", "article"),
+            report("cold_starts", "Cold starts", "ac_unit"),
+            report("active_periods", "Active periods", "hourglass_top"),
+            report("prediction_accuracy", "Prediction accuracy", "target"),
+            report("slas", "SLAs", "handshake"),
+            report("optimisations", "Optimisations", "bolt"),
+            report("experiments", "Experiments", "science"),
+            report("planners_and_cost", "Planners & cost", "payments"),
+            report("failures", "Failures", "error"),
         ],
         "Explore": [
-            st.Page(PAGES / "run.py", title="Run", url_path="run", icon=":material/account_tree:"),
-            st.Page(PAGES / "sql.py", title="SQL", url_path="sql", icon=":material/terminal:"),
-            st.Page(PAGES / "data.py", title="Data", url_path="data", icon=":material/table:"),
+            report("run", "Run", "account_tree"),
+            report("sql", "SQL", "terminal"),
+            report("data", "Data", "table"),
         ],
     }
 )
+with suppress(FlowscopeError):  # a page says what is wrong with the warehouse; here it only means: nothing to filter
+    st.session_state["selection"] = sidebar(current())
 page.run()

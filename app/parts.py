@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -99,3 +99,11 @@ def how(sql: str, parameters: Mapping[str, Any] | None = None, note: str | None 
             st.markdown(note)
         values = "\n".join(f"-- ${name} = {label(value, 200)!r}" for name, value in (parameters or {}).items())
         st.code(f"{values}\n{sql.strip()}" if values else sql.strip(), language="sql", wrap_lines=True)
+
+
+def how_statements(statements: Sequence[str]) -> None:
+    """Show the SQL that a finding ran, ready to be run again."""
+    with st.expander("How this was computed"):
+        st.markdown("The SQL as it was run, with the filters in it: paste it into the SQL page or `flowscope sql`.")
+        for statement in statements:
+            st.code(statement, language="sql", wrap_lines=True)

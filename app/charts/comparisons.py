@@ -65,11 +65,11 @@ def intervals(
         shown=[label(name, 44) for name in known["label"]],
         low=known["low"].clip(lower=low).fillna(known["value"]),
         high=known["high"].clip(upper=high).fillna(known["value"]),
-        decision=known["decision"] if "decision" in known else "",
+        decision=known.get("decision", ""),
         text=[f"{value:{form}}" for value in known["value"]],
     )
     names = shown["shown"].tolist()
-    y = alt.Y("shown:N", sort=names, title=None, axis=alt.Axis(labelLimit=260, ticks=False, domain=False))
+    y = alt.Y("shown:N", sort=names, title=None, axis=alt.Axis(labelLimit=175, ticks=False, domain=False))
     padding = (high / low) ** 0.06 if log else 1 + 0.06 * (high - low)
     scale = (
         alt.Scale(type="log", domain=[low / padding, high * padding], nice=False)
@@ -119,4 +119,4 @@ def intervals(
             .mark_rule(color=NEUTRAL, strokeDash=[4, 3])
             .encode(x=alt.X("none:Q", scale=scale)),
         )
-    return alt.layer(*layers).properties(height=70 + 34 * max(1, len(names)))
+    return alt.layer(*layers).properties(height=118 + 34 * len(names))

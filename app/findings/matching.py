@@ -32,7 +32,7 @@ with sizes as (
 select
     selected_runs.run_id, workflow, structure_hash, planner, sla, environment, tags, submitted_at, is_complete,
     sizes.memory_mb, makespan_ms, gb_seconds_derived, cost_usd, startup_ms, execution_ms, download_ms, upload_ms,
-    input_wait_ms, workers, failed_tasks, killed_workers
+    input_wait_ms, workers, input_bytes, failed_tasks, killed_workers
 from selected_runs
 left join sizes on selected_runs.run_id = sizes.run_id
 order by selected_runs.submitted_at, selected_runs.run_id
@@ -42,10 +42,10 @@ METRICS = {
     "makespan_ms": "makespan",
     "gb_seconds_derived": "GB-seconds",
     "cost_usd": "cost",
-    "startup_ms": "start-up, summed over workers",
-    "execution_ms": "execution, summed over tasks",
-    "download_ms": "download, summed over tasks",
-    "upload_ms": "upload, summed over tasks",
+    "startup_ms": "start-up (sum)",
+    "execution_ms": "execution (sum)",
+    "download_ms": "download (sum)",
+    "upload_ms": "upload (sum)",
     "workers": "workers",
 }
 """What groups of runs are compared by, and how it is called."""

@@ -34,20 +34,18 @@ def effect(name: str, found: Interval | None, unit: str = "ratio") -> Effect | N
 
 
 def decided(found: Compared) -> str:
-    """Say what one comparison decides: '**makespan** is 0.89 times ... : lower'."""
+    """Say what one comparison decides: 'makespan is 0.89 times (95 % interval 0.85 to 0.93)', and if it decides nothing."""
     name = METRICS.get(found.metric, found.metric)
     if found.ratio is None:
         return f"of {name} too little can be compared"
+    said = f"{name} is {times(found.ratio)}"
+    if found.ratio.decision == "no difference":
+        return f"{said}, no difference beyond 5 %"
+    if found.ratio.decision != "undecided":
+        return said
     needed = found.ratio.needed()
-    verdict = {
-        "lower": "lower",
-        "higher": "higher",
-        "no difference": "no difference beyond 5 %",
-        "undecided": f"undecided; about {needed:,} {'pairs' if found.way == 'paired' else 'runs'} in all would decide"
-        if needed
-        else "undecided",
-    }[found.ratio.decision]
-    return f"{name} {times(found.ratio)}: {verdict}"
+    more = f", about {needed:,} {'pairs' if found.way == 'paired' else 'runs'} in all would decide" if needed else ""
+    return f"{said}, undecided{more}"
 
 
 def rests_on(matched: Matched) -> str:

@@ -1,4 +1,4 @@
-"""What is loaded, how fresh, from where, what was rejected and what is left out."""
+"""Every answer in one place; what is loaded, how fresh, from where, what was rejected and what is left out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
-from app import charts, parts, queries, sentences
+from app import charts, parts, queries, sentences, showing
 from app.plain import label, plain
 from app.units import age, count, figure
 
@@ -39,6 +39,10 @@ with st.container(horizontal=True, gap="medium"):
         ("Environments", overview["environments"]),
     ):
         st.metric(name, f"{value:,}", width="content")
+
+st.header("The answers")
+showing.which_runs(store)
+showing.overview(store)
 
 st.header("What the runs took")
 makespans = store.frame(queries.MAKESPAN_BY_PLANNER)

@@ -1,0 +1,167 @@
+"""Findings on pages: computed once per generation and selection, shown the same everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import pandas as pd
+import streamlit as st
+
+from app import answers, parts
+from app.findings import QUESTIONS, find
+from app.findings.evidence import Evidence, Selection
+from app.findings.finding import Answer, Finding, Question, Status
+from app.store import Store
+from app.units import count
+from warehouse.errors import FlowscopeError
+
+Colour = Literal["green", "red", "orange", "blue", "gray"]
+
+MARKS: dict[Status, tuple[str, Colour]] = {
+    "holds": (":material/check_circle:", "green"),
+    "does not hold": (":material/cancel:", "red"),
+    "mixed": (":material/balance:", "orange"),
+    "answered": (":material/lightbulb:", "blue"),
+    "not enough data": (":material/hourglass_empty:", "gray"),
+    "not applicable": (":material/do_not_disturb_on:", "gray"),
+}
+"""How a status looks: a mark and a colour, never one without the other."""
+
+SHOWN_ROWS = 500
+_KEPT = 400
+
+
+def selected() -> Selection:
+    """Return the runs that the filters of the sidebar select."""
+    selection = st.session_state.get("selection")
+    return selection if isinstance(selection, Selection) else Selection()
+
+
+def evidence(store: Store) -> Evidence:
+    """Return the selected runs of a generation, as findings read them."""
+    return Evidence(lambda sql, parameters: store.frame(sql, **parameters), selected())
+
+
+def found(store: Store, questions: Iterable[Question]) -> list[Finding]:
+    """Return the answers to these questions for the runs selected, each computed at most once per generation."""
+    own = evidence(store)
+    wanted = list(questions)
+    with st.spinner(f"Computing {count(len(wanted), 'answer')} …"):
+        return [_found(store.key, repr(own.selection), question.code, own, question) for question in wanted]
+
+
+@st.cache_resource(max_entries=_KEPT, show_spinner=False)
+def _found(
+    key: str,  # noqa: ARG001
+    selection: str,  # noqa: ARG001
+    code: str,  # noqa: ARG001
+    _evidence: Evidence,
+    _question: Question,
+) -> Finding:
+    return find(_question, _evidence)
+
+
+def which_runs(store: Store) -> int:
+    """Say which runs the page is about, and return how many there are. Without any, say so and end the page."""
+    own = evidence(store)
+    runs = int(own.record("select count(*) as runs from selected_runs")["runs"])
+    if not runs:
+        parts.nothing("No run meets all filters. Hint: clear one of the filters in the sidebar.")
+        st.caption(f"Filters: {own.selection.sentence()}.")
+        st.stop()
+    if own.selection.is_everything:
+        st.caption(f"About all {count(runs, 'run')}. Filters are in the sidebar, and in the address of this page.")
+    else:
+        everything = int(store.value("select count(*) from run_summary"))
+        st.caption(f"About {runs:,} of {count(everything, 'run')}: {own.selection.sentence()}.")
+    return runs
+
+
+def show(store: Store, page: str) -> None:
+    """Show the findings of a page: the answers first, each with its chart, how it was computed, and its data."""
+    try:
+        for place, finding in enumerate(found(store, [question for question in QUESTIONS if question.page == page])):
+            if place:
+                st.divider()
+            show_one(finding)
+    except FlowscopeError as error:
+        parts.nothing(str(error))
+
+
+def overview(store: Store) -> None:
+    """Show every answer of the report under the page it stands on; what cannot be answered yet comes last, folded."""
+    own = evidence(store)
+    bar = st.progress(0.0)
+    every: list[Finding] = []
+    for place, question in enumerate(QUESTIONS):
+        bar.progress(place / len(QUESTIONS), f"Computing answers: {place} of {len(QUESTIONS)}")
+        every.append(_found(store.key, repr(own.selection), question.code, own, question))
+    bar.empty()
+    told = [finding for finding in every if finding.answer.status not in ("not enough data", "not applicable")]
+    for finding in told:
+        _line(finding)
+    untold = [finding for finding in every if finding not in told]
+    if untold:
+        with st.expander(f"{count(len(untold), 'question')} this selection cannot answer, and why"):
+            for finding in untold:
+                _line(finding)
+
+
+def _line(finding: Finding) -> None:
+    question = finding.question
+    with st.container(border=True, gap="xxsmall"):
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            badge(finding.answer.status)
+            st.page_link(f"pages/{question.page}.py", label=f"**{question.code}** {question.text}")
+        st.markdown(finding.answer.sentence)
+
+
+def badge(status: Status) -> None:
+    """Show a status with its mark and its colour."""
+    icon, color = MARKS[status]
+    st.badge(status, icon=icon, color=color)
+
+
+def show_one(finding: Finding) -> None:
+    """Show one finding."""
+    answer, code = finding.answer, finding.code
+    st.subheader(finding.question.text, anchor=code.lower())
+    with st.container(horizontal=True, vertical_alignment="center"):
+        badge(answer.status)
+        st.caption(f"{code} · rests on {answer.n:,} {answer.counted}" if answer.n else code)
+    st.markdown(answer.sentence)
+    if answer.effect:
+        st.caption(answers.effect(answer.effect))
+    for figure in answer.figures:
+        parts.chart(figure.drawn, figure.text, figure.name)
+    if answer.left_out:
+        st.caption(f"Left out: {answer.left_out}")
+    with st.expander("What it rests on, and what would change it"):
+        for line in _fine_print(answer, finding.question.minimum):
+            st.markdown(line)
+    if not answer.table.empty:
+        with st.expander(f"The data: {count(len(answer.table), 'row')}"):
+            parts.table(answer.table.head(SHOWN_ROWS), f"The data behind {code}", _formats(answer.table))
+            if len(answer.table) > SHOWN_ROWS:
+                st.caption(f"Shown: the first {SHOWN_ROWS:,} of {len(answer.table):,} rows. The files hold all.")
+        parts.downloads(answer.table, code)
+    if finding.statements:
+        parts.how_statements(finding.statements)
+
+
+def _fine_print(answer: Answer, minimum: str) -> list[str]:
+    lines = [f"- {caveat}" for caveat in answer.caveats]
+    if minimum:
+        lines.append(f"- **The least it takes**: {minimum}")
+    if answer.would_change:
+        lines.append(f"- **What would change it**: {answer.would_change}")
+    return lines
+
+
+def _formats(frame: pd.DataFrame) -> dict[str, Any]:
+    return {
+        str(name): st.column_config.NumberColumn(format="%.3f")
+        for name in frame.columns
+        if pd.api.types.is_float_dtype(frame[name])
+    }
