@@ -22,8 +22,10 @@ COMMANDS = {
     "app": "app.commands:app",
     "demo": "flowscope:demo",
     "export": "warehouse.commands:export",
+    "findings": "app.report_commands:findings",
     "forget": "ingest.commands:forget",
     "ingest": "ingest.commands:ingest",
+    "report": "app.report_commands:report",
     "sql": "warehouse.commands:sql",
     "status": "warehouse.commands:status",
     "tag": "warehouse.commands:tag",
@@ -59,6 +61,7 @@ def cli() -> None:
 def demo(serve: bool, home: Home) -> None:
     """Take in the recorded runs that come with the project, print what they show, and open the app."""
     from app.commands import serve as serve_app
+    from app.report_commands import print_brief
     from ingest.commands import take_in
     from ingest.labels import Labels
     from warehouse.commands import print_summary
@@ -68,6 +71,8 @@ def demo(serve: bool, home: Home) -> None:
     if any(source.failures for source in outcome.sources):
         sys.exit(1)
     print_summary(home)
+    click.echo()
+    print_brief(home)
     if serve:
         sys.exit(serve_app(home, None))
 
