@@ -90,7 +90,7 @@ select
     median(makespan_ms) / 1000 as median_s,
     quantile_cont(makespan_ms, 0.25) / 1000 as low_s,
     quantile_cont(makespan_ms, 0.75) / 1000 as high_s
-from run_summary
+from selected_runs
 where is_complete and makespan_ms is not null
 group by workflow, planner
 order by workflow, planner
@@ -101,34 +101,16 @@ WORKFLOWS = "select workflow, count(*) as runs from run_summary group by workflo
 PLANNERS = "select distinct coalesce(planner, '(none)') as planner from run_summary order by planner"
 
 PREDICTED = """
-select distinct predictor, level, workflow, metric from prediction_accuracy_over_time
-order by predictor = 'engine' desc, predictor, level, metric, workflow
+select distinct errors.predictor, errors.level, errors.metric
+from prediction_errors as errors
+inner join selected_runs as runs on errors.run_id = runs.run_id
+where runs.submitted_at is not null and errors.metric <> 'state'
+order by errors.predictor = 'engine' desc, errors.predictor, errors.level, errors.metric
 """
 
-ACCURACY_OF_ONE = """
--- How one metric's prediction accuracy moved, in one workflow: the view prediction_accuracy_over_time, one row per run.
-select
-    coalesce(planner, '(none)') as planner,
-    coalesce(sla, '(none)') as sla,
-    run_ordinal,
-    submitted_at,
-    run_id,
-    relative_error,
-    rolling_relative_error,
-    expanding_relative_error,
-    rolling_log_ratio,
-    expanding_log_ratio,
-    rolling_coverage,
-    expanding_coverage,
-    rolling_n,
-    n
-from prediction_accuracy_over_time
-where predictor = $predictor and level = $level and metric = $metric and workflow is not distinct from $workflow
-order by planner, sla, run_ordinal
-"""
-
-ACCURACY_OF_ALL = """
--- The same figures over all workflows at once: runs of different workflows follow each other in order of submission.
+ACCURACY = """
+-- How one metric's accuracy moved over the runs selected, per planner and SLA: the figures of the view
+-- prediction_accuracy_over_time, counted again for this selection. Runs of different workflows follow each other in order of submission.
 with ordered as (
     select
         coalesce(runs.planner, '(none)') as planner,
@@ -142,7 +124,7 @@ with ordered as (
             partition by runs.planner, errors.sla order by runs.submitted_at, errors.run_id
         ) as run_ordinal
     from prediction_errors as errors
-    inner join run_summary as runs on errors.run_id = runs.run_id
+    inner join selected_runs as runs on errors.run_id = runs.run_id
     where
         errors.predictor = $predictor and errors.level = $level and errors.metric = $metric
         and runs.submitted_at is not null
@@ -191,10 +173,8 @@ select
     count(*) filter (where predicted is null and actual <> 0) as not_predicted,
     count(*) filter (where runs.submitted_at is null) as without_submission
 from prediction_errors as errors
-inner join run_summary as runs on errors.run_id = runs.run_id
-where
-    predictor = $predictor and level = $level and metric = $metric
-    and ($pooled or runs.workflow is not distinct from $workflow)
+inner join selected_runs as runs on errors.run_id = runs.run_id
+where predictor = $predictor and level = $level and metric = $metric
 """
 
 RUNS = """

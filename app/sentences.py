@@ -20,7 +20,7 @@ DOWNLOAD_CAVEAT = (
 )
 POOLING_CAVEAT = (
     "All workflows are pooled: runs of different workflows follow each other, so a line moves when the mix does, not only "
-    "when predictions get better. Choose one workflow to see the predictions alone."
+    "when predictions get better. Filter by one workflow to see the predictions alone."
 )
 FEW_RUNS = 5
 """Below so many runs a planner at an SLA is not called best or worst."""

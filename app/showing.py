@@ -14,7 +14,6 @@ from app.findings.evidence import Evidence, Selection
 from app.findings.finding import Answer, Finding, Question, Status
 from app.store import Store
 from app.units import count
-from warehouse.errors import FlowscopeError
 
 Colour = Literal["green", "red", "orange", "blue", "gray"]
 
@@ -29,6 +28,7 @@ MARKS: dict[Status, tuple[str, Colour]] = {
 """How a status looks: a mark and a colour, never one without the other."""
 
 SHOWN_ROWS = 500
+_UNTOLD = ("not enough data", "not applicable")
 _KEPT = 400
 
 
@@ -80,13 +80,13 @@ def which_runs(store: Store) -> int:
 
 def show(store: Store, page: str) -> None:
     """Show the findings of a page: the answers first, each with its chart, how it was computed, and its data."""
-    try:
-        for place, finding in enumerate(found(store, [question for question in QUESTIONS if question.page == page])):
-            if place:
-                st.divider()
-            show_one(finding)
-    except FlowscopeError as error:
-        parts.nothing(str(error))
+    every = found(store, [question for question in QUESTIONS if question.page == page])
+    told = [finding for finding in every if finding.answer.status not in _UNTOLD]
+    for place, finding in enumerate(told):
+        if place:
+            st.divider()
+        show_one(finding)
+    _untold(finding for finding in every if finding.answer.status in _UNTOLD)
 
 
 def overview(store: Store) -> None:
@@ -98,22 +98,31 @@ def overview(store: Store) -> None:
         bar.progress(place / len(QUESTIONS), f"Computing answers: {place} of {len(QUESTIONS)}")
         every.append(_found(store.key, repr(own.selection), question.code, own, question))
     bar.empty()
-    told = [finding for finding in every if finding.answer.status not in ("not enough data", "not applicable")]
-    for finding in told:
-        _line(finding)
-    untold = [finding for finding in every if finding not in told]
-    if untold:
-        with st.expander(f"{count(len(untold), 'question')} this selection cannot answer, and why"):
-            for finding in untold:
+    for finding in every:
+        if finding.answer.status not in _UNTOLD:
+            _line(finding)
+    _untold(finding for finding in every if finding.answer.status in _UNTOLD)
+
+
+def _untold(findings: Iterable[Finding]) -> None:
+    waiting = list(findings)
+    if waiting:
+        with st.expander(f"{count(len(waiting), 'question')} that this selection cannot answer, and why"):
+            for finding in waiting:
                 _line(finding)
+                if finding.answer.would_change:
+                    st.caption(f"It would take: {finding.answer.would_change}")
 
 
 def _line(finding: Finding) -> None:
     question = finding.question
-    with st.container(border=True, gap="xxsmall"):
+    with st.container(border=True, gap="xsmall"):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             badge(finding.answer.status)
-            st.page_link(f"pages/{question.page}.py", label=f"**{question.code}** {question.text}")
+            st.page_link(
+                f"pages/{question.page}.py", label=f"{question.code}, with its chart and data", width="content"
+            )
+        st.markdown(f"**{question.text}**")
         st.markdown(finding.answer.sentence)
 
 

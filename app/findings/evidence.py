@@ -120,11 +120,9 @@ def of_reader(reader: Reader, selection: Selection | None = None) -> Evidence:
 
 def _readable(statement: str, parameters: Mapping[str, Any], selection: Selection) -> str:
     """Return the statement with its values written into it: what was run, as one SELECT that runs anywhere."""
-    if selection.runs is not None:
-        statement = statement.replace("run_id in (select unnest($runs))", f"({selection.where})")
-    return _PARAMETER.sub(
-        lambda found: _literal(parameters[found[1]]) if found[1] in parameters else found[0], statement
-    )
+    values = {name: value for name, value in parameters.items() if name != "runs"}
+    written = _PARAMETER.sub(lambda found: _literal(values[found[1]]) if found[1] in values else found[0], statement)
+    return written.replace("run_id in (select unnest($runs))", f"({selection.where}\n)")
 
 
 def _literal(value: Any) -> str:

@@ -2,8 +2,8 @@
 
 Runs of two groups make a pair where everything that was recorded of their design is the same: workflow, structure, planner,
 SLA, environment, and every tag whose values occur in both groups (a seed, an input scale, another switch of the
-experiment). Where too few pair up, runs are compared within workflow, memory and environment instead, and what differs
-besides is said.
+experiment). Where too few pair up, or many fall together, runs are compared within workflow, memory and environment instead,
+and what differs besides is said.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def match(runs: pd.DataFrame, groups: pd.Series[Any], reference: Hashable, other
     both["is_other"] = groups[both.index] == other
     keys = _keys(both, by)
     paired = _blocks(both, keys)
-    if paired["block"].nunique() >= MINIMUM_PAIRS:
+    if paired["block"].nunique() >= MINIMUM_PAIRS and len(paired) < 2 * MINIMUM_IN_STRATUM * paired["block"].nunique():
         way: Way = "paired"
         held = tuple(keys.columns)
         blocks = paired
@@ -204,7 +204,7 @@ def _stratified(both: pd.DataFrame, keys: pd.DataFrame, by: str) -> tuple[tuple[
     held: list[str] = []
     blocks = both.assign(block=0)
     for name, column in columns.items():
-        if _is_split(column, both["is_other"]):
+        if name != "workflow" and _is_split(column, both["is_other"]):
             continue
         finer = _blocks(
             both, pd.DataFrame({**{known: columns[known] for known in held}, name: column}), MINIMUM_IN_STRATUM

@@ -6,80 +6,62 @@ from typing import Any
 
 import streamlit as st
 
-from app import charts, parts, queries, sentences
-from app.plain import label, labels
+from app import charts, parts, queries, sentences, showing
+from app.plain import labels
 
-ALL = "All workflows"
 METRICS = ("makespan", "execution", "download", "upload", "input_bytes", "output_bytes", "startup", "starts")
 
 st.title("Prediction accuracy")
 store = parts.open_store_with_runs()
 parts.freshness(store)
-predicted = store.frame(queries.PREDICTED)
+st.markdown("How far the plans were from what happened, and whether predictions get better as history grows.")
+showing.which_runs(store)
+showing.show(store, "prediction_accuracy")
+
+st.divider()
+st.header("Every metric, over time", anchor="over-time")
+evidence = showing.evidence(store)
+predicted = evidence.frame(queries.PREDICTED)
 if predicted.empty:
     parts.nothing(
-        "No run has a prediction that can be compared: none has a plan with predictions, or none a submission time. "
-        "A planner without history makes no plan."
+        "No run of this selection has a prediction that can be compared: none has a plan with predictions, or none a submission "
+        "time. A planner without history makes no plan."
     )
     st.stop()
 
 st.markdown(
-    "How far the plans were from what happened. A point is the median over a planner's last 20 runs at one SLA; "
-    "the line shows whether predictions get better as history grows."
+    "A point is the median over a planner's last 20 runs at one SLA. Workflow, planner, SLA and the rest are chosen in the sidebar."
 )
 metrics = [name for name in METRICS if name in set(predicted["metric"])]
 metrics += sorted(set(predicted["metric"]) - set(metrics))
 predictors = list(dict.fromkeys(predicted["predictor"]))
-row = st.columns([1.1, 1.1, 0.8, 1.1, 1.1])
+row = st.columns([1.1, 0.8, 1.1, 1.1])
 metric = row[0].selectbox("Metric", metrics, key="metric", bind="query-params")
-named_workflows = labels(store.frame(queries.WORKFLOWS)["workflow"].tolist(), 40)
-chosen = row[1].selectbox("Workflow", [ALL, *named_workflows], key="workflow", bind="query-params")
 levels = [
     name for name in ("run", "task", "invocation") if name in set(predicted[predicted["metric"] == metric]["level"])
 ]
-level = row[2].selectbox("Level", levels, key="level", bind="query-params")
-measure = charts.MEASURES[row[3].selectbox("Measure", list(charts.MEASURES), key="measure", bind="query-params")]
-window = row[4].selectbox("Over", ["last 20 runs", "all runs so far"], key="over", bind="query-params")
+level = row[1].selectbox("Level", levels, key="level", bind="query-params")
+measure = charts.MEASURES[row[2].selectbox("Measure", list(charts.MEASURES), key="measure", bind="query-params")]
+window = row[3].selectbox("Over", ["last 20 runs", "all runs so far"], key="over", bind="query-params")
 predictor = predictors[0]
 if len(predictors) > 1:
     predictor = str(
         labels(predictors)[st.selectbox("Predictor", list(labels(predictors)), key="predictor", bind="query-params")]
     )
 
-pooled = chosen == ALL
 parameters: dict[str, Any] = {"predictor": predictor, "level": level, "metric": metric}
-workflow = None if pooled else named_workflows[chosen]
-sql = queries.ACCURACY_OF_ALL if pooled else queries.ACCURACY_OF_ONE
-selection = parameters if pooled else {**parameters, "workflow": workflow}
-everything = store.frame(sql, **selection)
-if everything.empty:
-    parts.nothing(
-        f"No prediction of {metric} at {level} level for {label(chosen)}. Hint: choose another metric or workflow."
-    )
-    st.stop()
-
-planners = store.frame(queries.PLANNERS)["planner"].tolist()
-present = sorted(set(everything["planner"]))
-slas = sorted(set(everything["sla"]), key=lambda name: (name != "average", len(name), name))
-named_planners, named_slas = labels(present, 40), labels(slas, 20)
-filters = st.columns([2, 1])
-chosen_planners = filters[0].multiselect(
-    "Planners", list(named_planners), default=None, key="planners", bind="query-params", placeholder="all of them"
-)
-chosen_slas = filters[1].multiselect(
-    "SLAs", list(named_slas), default=None, key="slas", bind="query-params", placeholder="all of them"
-)
-frame = everything
-if chosen_planners:
-    frame = frame[frame["planner"].isin([named_planners[name] for name in chosen_planners])]
-if chosen_slas:
-    frame = frame[frame["sla"].isin([named_slas[name] for name in chosen_slas])]
+evidence = showing.evidence(store)
+frame = evidence.frame(queries.ACCURACY, **parameters)
 if frame.empty:
-    parts.nothing("No run has this planner together with this SLA. Hint: clear one of the two filters.")
+    parts.nothing(f"No prediction of {metric} at {level} level in this selection. Hint: choose another metric.")
     st.stop()
 
+pooled = evidence.record("select count(distinct workflow) as workflows from selected_runs")["workflows"] > 1
+without = evidence.record(queries.NO_ERROR, **parameters)
+planners = store.frame(queries.PLANNERS)["planner"].tolist()
+slas = sorted(set(frame["sla"]), key=lambda name: (name != "average", len(name), name))
 st.markdown(sentences.best(frame, measure, metric, level))
-st.markdown(sentences.without_error(store.record(queries.NO_ERROR, **parameters, pooled=pooled, workflow=workflow)))
+st.markdown(sentences.without_error(without))
 if metric == "download":
     st.warning(sentences.DOWNLOAD_CAVEAT, icon=":material/info:")
 
@@ -87,7 +69,7 @@ column = measure.rolling if window.startswith("last") else measure.expanding
 drawn, thinning = charts.thinned(frame)
 parts.chart(
     charts.accuracy(drawn, measure, column, planners, slas),
-    f"Lines of the {measure.name} of predicted {metric} over the {window}, for {label(chosen)}: one line per planner and SLA, "
+    f"Lines of the {measure.name} of predicted {metric} over the {window}: one line per planner and SLA, "
     f"{frame.groupby(['planner', 'sla']).ngroups} in all, against the number of the run. The table below holds the values.",
     f"accuracy-{metric}-{level}",
 )
@@ -99,13 +81,11 @@ st.caption(
     f"{' ' + sentences.POOLING_CAVEAT if pooled else ''} A click on a planner in the legend lifts its lines out."
 )
 
-parts.how(
-    sql,
-    selection,
+st.caption(
     "Runs are numbered per planner and SLA in order of submission. Rolling figures rest on the last 20 runs, expanding ones on all "
-    "runs so far: medians of the relative error and of ln(predicted / observed), and the share covered. The first lines of a "
-    "chart rest on few runs: `rolling_n` counts the values behind each point.",
+    "runs so far. The first lines of a chart rest on few runs: `rolling_n` counts the values behind each point."
 )
+parts.how_statements(evidence.statements)
 with st.expander(f"The data: {len(frame):,} rows"):
     parts.table(
         frame,

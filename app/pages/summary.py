@@ -45,7 +45,8 @@ showing.which_runs(store)
 showing.overview(store)
 
 st.header("What the runs took")
-makespans = store.frame(queries.MAKESPAN_BY_PLANNER)
+evidence = showing.evidence(store)
+makespans = evidence.frame(queries.MAKESPAN_BY_PLANNER)
 planners = store.frame(queries.PLANNERS)["planner"].tolist()
 runs_by_workflow = store.frame(queries.WORKFLOWS)
 shown = [name for name in runs_by_workflow["workflow"] if name in set(makespans["workflow"])][:MOST_WORKFLOWS]
@@ -76,7 +77,7 @@ else:
             f"Drawn: the {len(shown)} workflows with most runs, of {len(runs_by_workflow):,}. The files hold all that have a makespan."
         )
     parts.downloads(makespans, "makespan-by-planner")
-    parts.how(queries.MAKESPAN_BY_PLANNER)
+    parts.how_statements(evidence.statements)
 
 st.header("Where it comes from")
 rejects = store.frame(queries.REJECTS_BY_REASON)
