@@ -103,7 +103,9 @@ def stacked(frame: pd.DataFrame, axis: str, parts: Sequence[str]) -> Drawn:
     several = shown["part"].nunique() > 1
     color = (
         alt.Color(
-            "part:N", scale=alt.Scale(domain=list(parts)), legend=alt.Legend(title=None, orient="bottom", columns=1)
+            "part:N",
+            scale=alt.Scale(domain=list(parts)),
+            legend=alt.Legend(title=None, orient="bottom", columns=1, labelLimit=260),
         )
         if several
         else alt.Undefined

@@ -74,11 +74,14 @@ Verdict = Literal["nothing", "never assigned", "not told", "runs", "does not run
 
 @dataclass(frozen=True, slots=True)
 class Funnel:
-    """The counts of one optimisation in a group of runs. `told` and `effective_told` are those with an answer at all."""
+    """The counts of one optimisation in a group of runs. `decidable`, `told` and `effective_told` are those
+    with an answer at all: whether eligible, whether applied, whether effective.
+    """
 
     runs_eligible: int
     runs_assigned: int
     runs_applied: int
+    decidable: int
     eligible: int
     assigned: int
     assigned_eligible: int
@@ -153,7 +156,9 @@ def by_planner(per_run: pd.DataFrame, optimization: str) -> dict[str, Funnel]:
     keys = ["planner", *(name for name in ("engine", "engine_version") if per_run[name].nunique(dropna=False) > 1)]
     found: dict[str, Funnel] = {}
     for values, group in rows.astype(dict.fromkeys(keys, object)).groupby(keys, dropna=False, sort=False):
-        name = base = " · ".join("unknown" if value is None or value != value else label(value, 40) for value in values)
+        name = base = " · ".join(
+            "not known" if value is None or value != value else label(value, 40) for value in values
+        )
         number = 2
         while name in found:
             name, number = f"{base} ({number})", number + 1
@@ -171,9 +176,9 @@ def table(funnels: Iterable[tuple[str, str, Funnel]]) -> pd.DataFrame:
                 "runs of": group,
                 "runs with any eligible": found.runs_eligible,
                 "runs that assign it": found.runs_assigned,
-                "eligible": found.eligible,
+                "eligible": found.eligible if found.decidable else None,
                 "assigned": found.assigned,
-                "assigned besides the eligible": found.assigned - found.assigned_eligible,
+                "assigned besides the eligible": found.assigned - found.assigned_eligible if found.decidable else None,
                 "eligible ones assigned (%)": _percent(found.assigned_eligible, found.eligible),
                 **_ends("eligible ones assigned", found.assigned_share),
                 "applied": found.applied + found.applied_besides if found.told or not found.assigned else None,
@@ -195,17 +200,18 @@ def drawn(funnels: Sequence[tuple[str, Funnel]]) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for name, found in funnels[:MOST_GROUPS]:
         besides = found.assigned - found.assigned_eligible
-        steps = (
-            ("eligible", found.eligible, 0, 0, f"{found.eligible:,}"),
+        known = found.decidable > 0
+        steps = [
+            ("eligible", found.eligible, 0, 0, f"{found.eligible:,}" if known else "not known"),
             ("assigned", found.assigned_eligible, besides, 0,
-             _text(found.assigned_eligible, found.eligible, besides, "others")),
+             _text(found.assigned_eligible, found.eligible, besides, "others") if known else f"{found.assigned:,}"),
             ("applied", found.applied + found.applied_besides, 0, found.not_known,
              _text(found.applied + found.applied_besides, found.told, found.not_known, "not known")),
             ("effective", found.effective, 0, found.effective_not_known,
              _text(found.effective, found.effective_told, found.effective_not_known, "not known")),
-        )  # fmt: skip
+        ]  # fmt: skip
         if not found.assigned and not found.applied_besides:
-            steps = (steps[0], ("assigned", 0, 0, 0, "none"))  # type: ignore[assignment]  # nothing follows
+            steps[1:] = [("assigned", 0, 0, 0, "none")]  # and nothing follows
         rows += [
             dict(zip(("group", "step", "n", "besides", "not_known", "text"), (name, *step), strict=True))
             for step in steps
