@@ -53,6 +53,7 @@ with judged as (
     select
         errors.metric, errors.run_id, selected_runs.workflow, selected_runs.planner, errors.sla,
         selected_runs.structure_hash, selected_runs.submitted_at,
+        coalesce(selected_runs.input_bytes::varchar, 'of ' || errors.run_id) as input,
         case when files.key = runs.run_id then files.source else runs.file_id end as store,
         errors.relative_error,
         errors.predicted / nullif(errors.actual, 0) as predicted_to_actual
@@ -76,7 +77,7 @@ placed as (
 )
 
 select
-    metric, run_id, workflow, planner, sla, relative_error, predicted_to_actual, place, length,
+    metric, run_id, workflow, planner, sla, input, relative_error, predicted_to_actual, place, length,
     dense_rank() over (order by store, workflow, structure_hash, planner, sla) as history,
     submitted_at is not null and place <= length // 3 as is_early,
     submitted_at is not null and place > length - length // 3 as is_late
@@ -99,22 +100,41 @@ left join planned on selected_runs.run_id = planned.run_id
 """
 
 
-def compared(rows: pd.DataFrame, level: float) -> Interval | None:
+def once(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of one metric with runs that repeat each other as one: the median of their figures.
+
+    An experiment that is replayed with other settings gives parallel histories of the same inputs: these say once, not five
+    times, how well such an input is predicted. `rows`: the columns of `ERRORS`.
+    """
+    placed = rows.assign(position=(rows["place"] - 0.5) / rows["length"])
+    sides = ["is_early", "is_late"]
+    repeated = placed.groupby(["history", "input", *sides]).cumcount()
+    keys = [placed[name] for name in ("workflow", "planner", "sla", "input", *sides)]
+    alike = placed.groupby([*keys, repeated], dropna=False, sort=False)
+    values = alike[["relative_error", "predicted_to_actual", "position", "length"]].median()
+    return values.reset_index()[["workflow", "planner", *sides, *values.columns]]
+
+
+def ends(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs of the first and of the last third of histories, repeated ones as one."""
+    return once(rows[rows["is_early"] | rows["is_late"]])
+
+
+def compared(thirds: pd.DataFrame, level: float) -> Interval | None:
     """Return the late third's median relative error as a multiple of the early third's, within workflow and planner.
 
     Every history gives as many runs to the early side as to the late one, so both sides hold the same histories and SLAs.
-    `rows`: workflow, planner, relative_error, is_early, is_late. An exact prediction counts as the smallest error seen: its
-    rank is kept, and the median does not notice.
+    `thirds`: what `ends` returns. An exact prediction counts as the smallest error seen: its rank is kept, and the median
+    does not notice.
     """
-    ends = rows[rows["is_early"] | rows["is_late"]]
-    errors = ends["relative_error"].astype(float)
+    errors = thirds["relative_error"].astype(float)
     if not (errors > 0).any():
         return None
     return stratified_ratio(
         pd.DataFrame(
             {
-                "stratum": ends.groupby(["workflow", "planner"], dropna=False).ngroup(),
-                "is_other": ends["is_late"].astype(bool),
+                "stratum": thirds.groupby(["workflow", "planner"], dropna=False).ngroup(),
+                "is_other": thirds["is_late"].astype(bool),
                 "value": errors.clip(lower=float(errors[errors > 0].min())),
             }
         ),
@@ -122,9 +142,10 @@ def compared(rows: pd.DataFrame, level: float) -> Interval | None:
     )
 
 
-def bias(rows: pd.DataFrame, level: float) -> tuple[Interval | None, str]:
+def bias(thirds: pd.DataFrame, level: float) -> tuple[Interval | None, str]:
     """Return predicted / actual at the end of histories, the median with its interval, and what that says."""
-    found = median_interval(rows[rows["is_late"]]["predicted_to_actual"].astype(float).tolist(), level)
+    late = thirds[thirds["is_late"].astype(bool)]
+    found = median_interval(late["predicted_to_actual"].astype(float).tolist(), level)
     if found is None:
         return None, "too few"
     if found.low >= 1 / (1 + NO_DIFFERENCE) and found.high <= 1 + NO_DIFFERENCE:
@@ -143,10 +164,11 @@ def by_metric(errors: pd.DataFrame) -> pd.DataFrame:
 
 
 def _row(metric: str, rows: pd.DataFrame, level: float) -> dict[str, Any]:
-    early, late = (rows[rows[side]]["relative_error"].astype(float) for side in ("is_early", "is_late"))
+    thirds = ends(rows)
+    early, late = (thirds[thirds["is_late"] == side]["relative_error"].astype(float) for side in (False, True))
     exact = float((rows["relative_error"] == 0).mean())
-    found = compared(rows, level) if exact < MOSTLY_EXACT else None
-    end, verdict = bias(rows, level)
+    found = compared(thirds, level) if exact < MOSTLY_EXACT else None
+    end, verdict = bias(thirds, level)
     decision = "mostly exact" if exact >= MOSTLY_EXACT else "too few"
     if found:
         decision = {"lower": "better", "higher": "worse"}.get(found.decision, found.decision)
@@ -181,10 +203,10 @@ def along(errors: pd.DataFrame) -> pd.DataFrame:
     placed = errors[(errors["length"] >= SHORTEST) & (errors["place"] <= errors["length"])]
     points = []
     for metric in NAMES:
-        rows = placed[placed["metric"] == metric]
+        rows = once(placed[placed["metric"] == metric])
         if rows.empty:
             continue
-        position = (rows["place"].to_numpy(float) - 0.5) / rows["length"].to_numpy(float)
+        position = rows["position"].to_numpy(float)
         values = rows["relative_error"].to_numpy(float)
         half = float(np.clip(3 / np.median(rows["length"]), 1 / 40, _SIXTH))
         for step in range(_STEPS + 1):
@@ -209,7 +231,7 @@ def _f07(evidence: Evidence) -> Answer:
     lead = next(name for name in NAMES if (errors["metric"] == name).any())
     rows = errors[errors["metric"] == lead]
     first = table.iloc[0]
-    found = compared(rows, 0.95) if first["share_exact"] < MOSTLY_EXACT else None
+    found = compared(ends(rows), 0.95) if first["share_exact"] < MOSTLY_EXACT else None
     histories = int(rows[rows["length"] >= SHORTEST]["history"].nunique())
     n = int(errors["run_id"].nunique())
     return Answer(
@@ -294,8 +316,8 @@ def _caveats(errors: pd.DataFrame, table: pd.DataFrame) -> tuple[str, ...]:
     lengths = errors[errors["length"] >= SHORTEST]["length"]
     caveats = [
         "A history is the runs of a workflow, structure, planner and SLA recorded in one store, in order of submission; "
-        "early and late hold equally many runs of each history, compared within workflow and planner, at least "
-        f"{MINIMUM_IN_STRATUM} on either side. The engine learns from runs of every SLA, so a history at one SLA starts later "
+        "early and late hold equally many runs of each history, compared within workflow and planner with at least "
+        f"{MINIMUM_IN_STRATUM} on either side; runs of the same input in parallel histories (an experiment replayed) count once. The engine learns from runs of every SLA, so a history at one SLA starts later "
         "than its learning does.",
         f"'Better' and 'worse' allow for {count(len(table), 'metric')} being looked at: each interval of the table holds "
         f"{percent(float(table['interval_level'].iloc[0]))}.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,7 +29,7 @@ MANY = 10
 IMPACTS = {
     **{name: METRICS[name] for name in ("makespan_ms", "gb_seconds_derived", "cost_usd", "startup_ms", "workers")},
     "mean_memory_mb": "memory per task",
-    "given_bytes": "input size",
+    "input_bytes": "input size",
 }
 """What runs of two SLAs are compared by. The size of their inputs shows how alike they are."""
 
@@ -58,8 +59,7 @@ order by errors.metric, errors.sla_percentile, is_total desc, selected_runs.plan
 """
 
 ASKED = """
--- The SLA of each run, and what else says how it was set up: whether its planner predicts anything, the size of its
--- inputs, the memory of its tasks.
+-- The percentile each run was planned at, whether its planner predicts anything, and the memory of its tasks.
 with planners as (
     select distinct selected_runs.planner
     from selected_runs
@@ -75,7 +75,7 @@ sizes as (
 )
 
 select
-    selected_runs.run_id, selected_runs.sla_percentile, selected_runs.input_bytes as given_bytes, sizes.mean_memory_mb,
+    selected_runs.run_id, selected_runs.sla_percentile, sizes.mean_memory_mb,
     selected_runs.planner in (select planner from planners where planner is not null) as planner_predicts
 from selected_runs
 left join sizes on selected_runs.run_id = sizes.run_id
@@ -151,7 +151,7 @@ def percentile(value: float) -> str:
     return f"p{value:g}"
 
 
-def impact(runs: pd.DataFrame) -> Impact | None:
+def impact(runs: pd.DataFrame, metrics: Iterable[str] = tuple(IMPACTS)) -> Impact | None:
     """Compare the highest with the lowest percentile that has runs enough, None where there are not two.
 
     `runs`: the columns of `matching.RUNS` and of `ASKED`. Where some planners predict and others do not, only the former
@@ -171,7 +171,7 @@ def impact(runs: pd.DataFrame) -> Impact | None:
         coarser = match(_without_own_tags(both), both["sla_percentile"], low, high, "sla")
         matched = coarser if coarser.way == "paired" else matched
     matched = _told(matched, both)
-    return Impact(low, high, matched, {name: compare(matched, name) for name in IMPACTS}, only)
+    return Impact(low, high, matched, {name: compare(matched, name) for name in metrics}, only)
 
 
 def _without_own_tags(runs: pd.DataFrame) -> pd.DataFrame:
@@ -289,9 +289,9 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 def _impact(found: Impact) -> str:
     names = f"Planned at {percentile(found.high)} instead of {percentile(found.low)}"
     moved = [f"{IMPACTS[name]} {ratio(result.ratio.value)}" for name, result in found.found.items()
-             if name not in ("makespan_ms", "given_bytes") and result.ratio and result.ratio.decision in ("lower", "higher")]  # fmt: skip
+             if name not in ("makespan_ms", "input_bytes") and result.ratio and result.ratio.decision in ("lower", "higher")]  # fmt: skip
     also = f"; surely different: {', '.join(moved)}" if moved else ""
-    inputs = found.found["given_bytes"].ratio
+    inputs = found.found["input_bytes"].ratio
     unlike = inputs is not None and inputs.decision in ("lower", "higher")
     but = f"; but their inputs were {ratio(inputs.value)} as large" if inputs and unlike else ""
     return f"{names}, {phrases.decided(found.found['makespan_ms'])}{also}{but}"
@@ -355,7 +355,7 @@ def _caveats(counts: dict[str, Any], total: pd.DataFrame, found: Impact | None) 
 
 
 def _inputs(found: Impact) -> str:
-    inputs = found.found["given_bytes"].ratio
+    inputs = found.found["input_bytes"].ratio
     if inputs is None:
         return "How alike their inputs are is not known."
     return (

@@ -1,0 +1,209 @@
+"""F08: whether each SLA keeps its promise, and what runs at a high percentile do differently."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from app.findings import slas
+from app.findings.evidence import Selection, of_reader
+from app.findings.finding import Answer
+from app.findings.matching import compare
+from app.findings.statistics import share
+from tests.app.dumps import HOSTILE, merged, one_run, take_in, write
+from warehouse.connection import open_current
+from warehouse.home import Home
+
+
+def answer(home: Home, selection: Selection | None = None) -> Answer:
+    with open_current(home) as reader:
+        return slas.QUESTIONS[0].compute(of_reader(reader, selection))
+
+
+def run_at(
+    number: int, percent: float, *, within: bool, makespan_factor: float = 1.0, **run: Any
+) -> dict[str, list[dict[str, Any]]]:
+    """A run planned at a percentile whose makespan stayed within the prediction or did not; other predictions are dropped."""
+    tables = one_run(number, **run)
+    tables["plans"][0] |= {"sla": f"p{percent:g}", "sla_percentile": percent}
+    tables["tasks"][1]["execution_ms"] *= makespan_factor
+    actual = 700 + tables["tasks"][1]["execution_ms"]
+    first, last = tables["planned_tasks"]
+    for task in (first, last):
+        for name in ("download_ms", "upload_ms", "input_bytes", "output_bytes", "startup_ms"):
+            task.pop(name, None)
+    last["completion_offset_ms"] = actual + (1 if within else -1)
+    last["execution_ms"] = 100_000 if within else 1
+    return tables
+
+
+def taken_in(tmp_path: Path, *runs: dict[str, list[dict[str, Any]]]) -> Home:
+    return take_in(tmp_path / "home", write(tmp_path / "dump", merged(*runs)))
+
+
+def test_a_promise_is_kept_broken_or_undecided_by_its_interval() -> None:
+    assert slas.verdict(share(100, 100), 0.9) == "kept"
+    assert slas.verdict(share(50, 100), 0.9) == "broken"
+    assert slas.verdict(share(90, 100), 0.9) == "undecided"
+    assert slas.verdict(share(0, 5), 0.9) == "too few"
+    assert slas.verdict(None, 0.9) == "too few"
+
+
+def test_coverage_of_hand_made_runs_is_that_worked_out_by_hand(tmp_path: Path) -> None:
+    # p50: 20 of 20 within, kept (Wilson's low end .84). p90: 5 of 20, broken (high end .47).
+    runs = [run_at(i, 50, within=True) for i in range(20)] + [run_at(20 + i, 90, within=i < 5) for i in range(20)]
+    found = answer(taken_in(tmp_path, *runs))
+    rows = found.table[found.table["planner"] == "(all)"].set_index(["metric", "sla"])
+    assert rows.loc[("makespan", "p50"), "coverage"] == 1.0
+    assert rows.loc[("makespan", "p50"), "verdict"] == "kept"
+    assert rows.loc[("makespan", "p90"), "coverage"] == 0.25
+    assert rows.loc[("makespan", "p90"), "verdict"] == "broken"
+    assert found.status == "mixed"
+    assert found.sentence.startswith("**2 of 4 promises**"), "makespan and execution at p90"
+    assert "25.0 % (95 % interval 11.2 to 46.9 %)" in found.sentence
+
+
+@pytest.mark.parametrize(("within", "status"), [(True, "holds"), (False, "does not hold")])
+def test_the_status_is_the_promise(tmp_path: Path, within: bool, status: str) -> None:
+    found = answer(taken_in(tmp_path, *(run_at(i, 50, within=within) for i in range(20))))
+    assert found.status == status
+    assert found.effect is None, "one percentile has nothing to be compared with"
+
+
+def test_average_promises_nothing(tmp_path: Path) -> None:
+    runs = [run_at(i, 50, within=True) for i in range(8)]
+    for run in runs:
+        run["plans"][0] |= {"sla": "average", "sla_percentile": None}
+    found = answer(taken_in(tmp_path, *runs))
+    assert found.status == "not enough data"
+    assert "8 were planned at 'average'" in found.sentence
+
+
+def test_runs_that_take_twice_as_long_at_a_high_percentile_are_found(tmp_path: Path) -> None:
+    runs = [run_at(i, 50, within=True) for i in range(12)] + [run_at(12 + i, 90, within=True) for i in range(12)]
+    for i, run in enumerate(
+        runs
+    ):  # both sides take the same times, p90 runs twice as long: 1.0 to 1.11 and 2.0 to 2.22 s
+        run["tasks"][1]["execution_ms"] = (1000 + 10 * (i % 12)) * (2 if i >= 12 else 1) - 700
+    found = answer(taken_in(tmp_path, *runs))
+    assert found.effect is not None
+    assert found.effect.value == pytest.approx(2.0)
+    assert found.effect.low is not None and found.effect.low > 1
+    assert "Planned at p90 instead of p50, makespan is 2.00 times" in found.sentence
+
+
+def test_a_tag_that_repeats_the_sla_and_a_random_scale_do_not_stop_runs_from_pairing() -> None:
+    runs = matchable(np.random.default_rng(1), 1.0, each=2)
+    found = slas.impact(runs)
+    assert found is not None
+    assert found.matched.way == "paired"
+    assert found.matched.pairs == 12
+    assert "tag sla_asked" not in found.matched.free
+    assert "tag scale" in found.matched.free
+
+
+def matchable(rng: np.random.Generator, factor: float, each: int = 5) -> pd.DataFrame:
+    """Twelve workflows with `each` runs at p50 and at p90, the latter `factor` times as long; every run has its own scale."""
+    rows = []
+    for workflow in range(12):
+        for is_high in (False, True):
+            for number in range(each):
+                asked = "90" if is_high else "50"
+                rows.append(
+                    {"run_id": f"{workflow}-{asked}-{number}", "workflow": f"w{workflow}", "structure_hash": "s", "planner": "p",
+                     "sla": f"p{asked}", "environment": "e", "tags": {"sla_asked": asked, "scale": str(rng.integers(1000))},
+                     "is_complete": True, "memory_mb": 1024, "sla_percentile": float(asked), "planner_predicts": True,
+                     "input_bytes": 1.0, "makespan_ms": float(np.exp(rng.normal(8 + workflow / 4, 0.3))) * (factor if is_high else 1)}
+                )  # fmt: skip
+    frame = pd.DataFrame(rows)
+    return frame.assign(**{name: 1.0 for name in slas.IMPACTS if name != "makespan_ms"})
+
+
+def test_a_planted_impact_is_found_and_an_absent_one_is_not_called_real() -> None:
+    found = slas.impact(matchable(np.random.default_rng(0), 1.0), ["makespan_ms"])
+    assert found
+    blocks = found.matched.blocks
+
+    def decision(seed: int, factor: float) -> str:
+        drawn = np.exp(np.random.default_rng(seed).normal(8, 0.3, len(blocks))) * np.where(
+            blocks["is_other"], factor, 1
+        )
+        ratio = compare(replace(found.matched, blocks=blocks.assign(makespan_ms=drawn)), "makespan_ms").ratio
+        assert ratio
+        return ratio.decision
+
+    assert sum(decision(seed, 1.5) == "higher" for seed in range(200)) >= 0.95 * 200
+    assert sum(decision(seed, 1.0) in ("lower", "higher") for seed in range(200)) <= 0.07 * 200
+
+
+def test_calibrated_predictions_are_not_called_broken_and_bad_ones_are() -> None:
+    rng = np.random.default_rng(3)
+    honest = [slas.verdict(share(int(n), 150), 0.9) for n in rng.binomial(150, 0.9, 200)]
+    short = [slas.verdict(share(int(n), 150), 0.9) for n in rng.binomial(150, 0.75, 200)]
+    assert honest.count("broken") <= 0.05 * 200
+    assert honest.count("kept") <= 0.05 * 200
+    assert short.count("broken") >= 0.95 * 200
+
+
+def test_recorded_runs_have_the_coverage_that_sql_finds(sample_home: Home) -> None:
+    sql = """
+        select e.metric, e.sla_percentile as p, count(*) as n, avg((e.actual <= e.predicted)::int) as coverage
+        from prediction_errors as e
+        where e.predictor = 'engine' and e.level = 'run' and e.sla_percentile is not null and e.actual is not null
+            and e.predicted is not null
+        group by 1, 2
+    """
+    with open_current(sample_home) as reader:
+        expected = reader.frame(sql, {})
+    found = answer(sample_home)
+    rows = found.table[found.table["planner"] == "(all)"].set_index(["metric", "sla"])
+    checked = 0
+    for row in expected.to_dict("records"):
+        if row["metric"] in slas.NAMES:
+            seen = rows.loc[(slas.NAMES[row["metric"]], f"p{row['p']:g}")]
+            assert (seen["runs"], seen["coverage"]) == (row["n"], pytest.approx(row["coverage"]))
+            checked += 1
+    assert checked == len(rows) > 0
+    assert found.status == "mixed"
+
+
+def test_transfers_promise_the_wrong_way_round_and_the_answer_says_so(sample_home: Home) -> None:
+    rows = answer(sample_home).table
+    download = rows[(rows["planner"] == "(all)") & (rows["metric"] == "download")].set_index("sla")["coverage"]
+    assert download["p90"] < download["p50"]
+    assert any("upside down" in caveat for caveat in answer(sample_home).caveats)
+
+
+def test_runs_without_an_sla_on_record_are_counted_with_the_tag_that_says_what_was_asked(sample_home: Home) -> None:
+    with open_current(sample_home) as reader:
+        counted = reader.frame("select count(*) as n from run_summary where sla is null", {})["n"][0]
+    caveats = answer(sample_home).caveats
+    assert any(f"{counted:,} runs have no SLA on record, though the tag `sla_asked`" in caveat for caveat in caveats)
+
+
+def test_a_selection_is_respected(sample_home: Home) -> None:
+    part = answer(sample_home, Selection(values=(("workflow", ("matmul",)),)))
+    assert 0 < part.n < answer(sample_home).n
+
+
+@pytest.mark.parametrize("column", ["planner", "workflow", "sla"])
+def test_an_empty_selection_gives_an_answer(sample_home: Home, column: str) -> None:
+    found = answer(sample_home, Selection(values=((column, ("nobody",)),)))
+    assert (found.status, found.n) == ("not enough data", 0)
+
+
+def test_a_single_run_hostile_names_and_no_plan_give_an_answer(tmp_path: Path) -> None:
+    one = answer(taken_in(tmp_path / "a", one_run(1)))
+    assert one.status == "not enough data"
+    runs = [run_at(i, 50, within=True, workflow=HOSTILE, planner=HOSTILE) for i in range(20)]
+    for run in runs:
+        run["run_tags"] = [{"run_id": run["runs"][0]["run_id"], "tag": f"sla {HOSTILE}", "value": HOSTILE}]
+    hostile = answer(taken_in(tmp_path / "b", *runs, one_run(30, planned=False)))
+    assert hostile.status == "holds"
+    assert "<img" not in hostile.sentence + hostile.left_out
+    assert answer(taken_in(tmp_path / "c", one_run(1, planned=False))).status == "not enough data"
