@@ -205,8 +205,8 @@ def drawn(funnels: Sequence[tuple[str, Funnel]]) -> pd.DataFrame:
             ("eligible", found.eligible, 0, 0, f"{found.eligible:,}" if known else "not known"),
             ("assigned", found.assigned_eligible, besides, 0,
              _text(found.assigned_eligible, found.eligible, besides, "others") if known else f"{found.assigned:,}"),
-            ("applied", found.applied + found.applied_besides, 0, found.not_known,
-             _text(found.applied + found.applied_besides, found.told, found.not_known, "not known")),
+            ("applied", found.applied, found.applied_besides, found.not_known,
+             _text(found.applied, found.told, found.not_known, "not known", found.applied_besides)),
             ("effective", found.effective, 0, found.effective_not_known,
              _text(found.effective, found.effective_told, found.effective_not_known, "not known")),
         ]  # fmt: skip
@@ -255,10 +255,11 @@ def telling_tag(
     return best
 
 
-def _text(n: int, of: int, more: int, called: str) -> str:
-    if not of:
-        return f"{called}: {more:,}" if more and not n else f"{n:,}{f' + {more:,} {called}' if more else ''}"
-    return f"{n:,} · {percent(n / of)}{f' + {more:,} {called}' if more else ''}"
+def _text(n: int, of: int, more: int, called: str, others: int = 0) -> str:
+    parts = [f"{n:,} · {percent(n / of)}" if of else f"{n:,}" if n or not (more or others) else ""]
+    parts += [f"{others:,} others"] if others else []
+    parts += [f"{more:,} {called}"] if more else []
+    return " + ".join(part for part in parts if part)
 
 
 def _percent(part: int, whole: int) -> float | None:
