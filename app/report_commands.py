@@ -120,7 +120,8 @@ def selected(reader: Reader, where: str | None) -> Selection:
             f'No run matches {where}. Hint: flowscope sql "select * from run_summary" shows what there is.'
         )
     click.echo(f"{count(len(runs), 'run')} where {where}", err=True)
-    return Selection(runs=tuple(runs), where=where)
+    ended = f"{where}\n" if "--" in where else where  # a comment would hide what stands behind the condition
+    return Selection(runs=tuple(runs), where=ended)
 
 
 @contextmanager
