@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import date
 from typing import Any
 
@@ -9,7 +10,8 @@ import streamlit as st
 
 from app.findings.evidence import COLUMNS, Selection
 from app.plain import label, labels
-from app.store import Store
+from app.store import Store, current
+from warehouse.errors import FlowscopeError
 
 MOST_TAGS = 500
 _NAMES = {"workflow": "Workflow", "planner": "Planner", "sla": "SLA", "environment": "Environment"}
@@ -35,6 +37,21 @@ limit $most
 """
 
 DAYS = "select min(submitted_at)::date as first_day, max(submitted_at)::date as last_day from run_summary"
+
+
+_OFFERED = "selection"
+
+
+def offer() -> None:
+    """Show the filters on every page, where there is anything to filter. `taken` hands over what they select."""
+    with suppress(FlowscopeError):  # the page itself says what is wrong with the warehouse
+        st.session_state[_OFFERED] = sidebar(current())
+
+
+def taken(store: Store) -> Selection:
+    """Return the runs that the filters of this run of the script select; a page that runs by itself shows them itself."""
+    offered = st.session_state.pop(_OFFERED, None)
+    return offered if isinstance(offered, Selection) else sidebar(store)
 
 
 def sidebar(store: Store) -> Selection:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
-from app.filters import sidebar
-from app.store import current
-from warehouse.errors import FlowscopeError
+from app.filters import offer
 
 PAGES = Path(__file__).parent / "pages"
 
@@ -19,7 +16,8 @@ st.set_page_config(page_title="Flowscope", page_icon=str(Path(__file__).parent /
 
 def home() -> None:
     """Go on to the summary: the default page has no address of its own, and /summary should be one."""
-    st.switch_page(PAGES / "summary.py")
+    asked = {name: st.query_params.get_all(name) for name in st.query_params}
+    st.switch_page(PAGES / "summary.py", query_params=asked)
 
 
 def report(stem: str, title: str, icon: str) -> StreamlitPage:
@@ -48,6 +46,6 @@ page = st.navigation(
         ],
     }
 )
-with suppress(FlowscopeError):  # a page says what is wrong with the warehouse; here it only means: nothing to filter
-    st.session_state["selection"] = sidebar(current())
+if page.title != "Flowscope":
+    offer()
 page.run()

@@ -9,8 +9,9 @@ import pandas as pd
 import streamlit as st
 
 from app import answers, parts
+from app.filters import taken
 from app.findings import QUESTIONS, find
-from app.findings.evidence import Evidence, Selection
+from app.findings.evidence import Evidence
 from app.findings.finding import Answer, Finding, Question, Status
 from app.store import Store
 from app.units import count
@@ -32,23 +33,26 @@ _UNTOLD = ("not enough data", "not applicable")
 _KEPT = 400
 
 
-def selected() -> Selection:
-    """Return the runs that the filters of the sidebar select."""
-    selection = st.session_state.get("selection")
-    return selection if isinstance(selection, Selection) else Selection()
+def which_runs(store: Store) -> Evidence:
+    """Say which runs the page is about, and return them as findings read them. Without any, say so and end the page."""
+    own = Evidence(lambda sql, parameters: store.frame(sql, **parameters), taken(store), key=store.key)
+    runs = int(own.record("select count(*) as runs from selected_runs")["runs"])
+    if not runs:
+        parts.nothing("No run meets all filters. Hint: clear one of the filters in the sidebar.")
+        st.caption(f"Filters: {own.selection.sentence()}.")
+        st.stop()
+    if own.selection.is_everything:
+        st.caption(f"About all {count(runs, 'run')}. Filters are in the sidebar, and in the address of this page.")
+    else:
+        everything = int(store.value("select count(*) from run_summary"))
+        st.caption(f"About {runs:,} of {count(everything, 'run')}: {own.selection.sentence()}.")
+    own.statements.clear()
+    return own
 
 
-def evidence(store: Store) -> Evidence:
-    """Return the selected runs of a generation, as findings read them."""
-    return Evidence(lambda sql, parameters: store.frame(sql, **parameters), selected())
-
-
-def found(store: Store, questions: Iterable[Question]) -> list[Finding]:
-    """Return the answers to these questions for the runs selected, each computed at most once per generation."""
-    own = evidence(store)
-    wanted = list(questions)
-    with st.spinner(f"Computing {count(len(wanted), 'answer')} …"):
-        return [_found(store.key, repr(own.selection), question.code, own, question) for question in wanted]
+def found(own: Evidence, question: Question) -> Finding:
+    """Return the answer for the runs selected, computed at most once per generation and selection."""
+    return _found(own.key, repr(own.selection), question.code, own, question)
 
 
 @st.cache_resource(max_entries=_KEPT, show_spinner=False)
@@ -62,25 +66,11 @@ def _found(
     return find(_question, _evidence)
 
 
-def which_runs(store: Store) -> int:
-    """Say which runs the page is about, and return how many there are. Without any, say so and end the page."""
-    own = evidence(store)
-    runs = int(own.record("select count(*) as runs from selected_runs")["runs"])
-    if not runs:
-        parts.nothing("No run meets all filters. Hint: clear one of the filters in the sidebar.")
-        st.caption(f"Filters: {own.selection.sentence()}.")
-        st.stop()
-    if own.selection.is_everything:
-        st.caption(f"About all {count(runs, 'run')}. Filters are in the sidebar, and in the address of this page.")
-    else:
-        everything = int(store.value("select count(*) from run_summary"))
-        st.caption(f"About {runs:,} of {count(everything, 'run')}: {own.selection.sentence()}.")
-    return runs
-
-
-def show(store: Store, page: str) -> None:
+def show(own: Evidence, page: str) -> None:
     """Show the findings of a page: the answers first, each with its chart, how it was computed, and its data."""
-    every = found(store, [question for question in QUESTIONS if question.page == page])
+    wanted = [question for question in QUESTIONS if question.page == page]
+    with st.spinner(f"Computing {count(len(wanted), 'answer')} …"):
+        every = [found(own, question) for question in wanted]
     told = [finding for finding in every if finding.answer.status not in _UNTOLD]
     for place, finding in enumerate(told):
         if place:
@@ -89,14 +79,13 @@ def show(store: Store, page: str) -> None:
     _untold(finding for finding in every if finding.answer.status in _UNTOLD)
 
 
-def overview(store: Store) -> None:
+def overview(own: Evidence) -> None:
     """Show every answer of the report under the page it stands on; what cannot be answered yet comes last, folded."""
-    own = evidence(store)
     bar = st.progress(0.0)
     every: list[Finding] = []
     for place, question in enumerate(QUESTIONS):
         bar.progress(place / len(QUESTIONS), f"Computing answers: {place} of {len(QUESTIONS)}")
-        every.append(_found(store.key, repr(own.selection), question.code, own, question))
+        every.append(found(own, question))
     bar.empty()
     for finding in every:
         if finding.answer.status not in _UNTOLD:

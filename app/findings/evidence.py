@@ -92,10 +92,11 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The selected runs of a generation. It keeps the SQL it ran, as text that anybody can run again."""
+    """The selected runs of a generation, which `key` names. It keeps the SQL it ran, as text that anybody can run again."""
 
     read: Callable[[str, Mapping[str, Any]], pd.DataFrame]
     selection: Selection = Selection()
+    key: str = ""
     statements: list[str] = field(default_factory=list)
 
     def frame(self, sql: str, **parameters: Any) -> pd.DataFrame:

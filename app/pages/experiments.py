@@ -98,10 +98,9 @@ st.markdown(
     "What was tried on purpose, and what came of it. Runs are compared like with like: in pairs where everything on record of their "
     "design is the same, else within workflow, memory and environment."
 )
-showing.which_runs(store)
-showing.show(store, "experiments")
+evidence = showing.which_runs(store)
+showing.show(evidence, "experiments")
 st.divider()
 st.header("Compare any groups of runs", anchor="compare")
-evidence = showing.evidence(store)
 compare(evidence.frame(RUNS))
 parts.how_statements(evidence.statements)

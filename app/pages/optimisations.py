@@ -12,5 +12,5 @@ parts.freshness(store)
 st.markdown(
     "Whether each optimisation is applied where it could be, whether it acts, and which get into each other's way."
 )
-showing.which_runs(store)
-showing.show(store, "optimisations")
+evidence = showing.which_runs(store)
+showing.show(evidence, "optimisations")

@@ -15,12 +15,11 @@ st.title("Prediction accuracy")
 store = parts.open_store_with_runs()
 parts.freshness(store)
 st.markdown("How far the plans were from what happened, and whether predictions get better as history grows.")
-showing.which_runs(store)
-showing.show(store, "prediction_accuracy")
+evidence = showing.which_runs(store)
+showing.show(evidence, "prediction_accuracy")
 
 st.divider()
 st.header("Every metric, over time", anchor="over-time")
-evidence = showing.evidence(store)
 predicted = evidence.frame(queries.PREDICTED)
 if predicted.empty:
     parts.nothing(
@@ -50,7 +49,6 @@ if len(predictors) > 1:
     )
 
 parameters: dict[str, Any] = {"predictor": predictor, "level": level, "metric": metric}
-evidence = showing.evidence(store)
 frame = evidence.frame(queries.ACCURACY, **parameters)
 if frame.empty:
     parts.nothing(f"No prediction of {metric} at {level} level in this selection. Hint: choose another metric.")

@@ -12,5 +12,5 @@ parts.freshness(store)
 st.markdown(
     "What an optimistic or a conservative SLA does to a run, and whether a prediction at a percentile keeps what the percentile promises."
 )
-showing.which_runs(store)
-showing.show(store, "slas")
+evidence = showing.which_runs(store)
+showing.show(evidence, "slas")

@@ -41,11 +41,10 @@ with st.container(horizontal=True, gap="medium"):
         st.metric(name, f"{value:,}", width="content")
 
 st.header("The answers")
-showing.which_runs(store)
-showing.overview(store)
+evidence = showing.which_runs(store)
+showing.overview(evidence)
 
 st.header("What the runs took")
-evidence = showing.evidence(store)
 makespans = evidence.frame(queries.MAKESPAN_BY_PLANNER)
 planners = store.frame(queries.PLANNERS)["planner"].tolist()
 runs_by_workflow = store.frame(queries.WORKFLOWS)

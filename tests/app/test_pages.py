@@ -11,16 +11,20 @@ from streamlit.testing.v1 import AppTest
 
 from app import queries, store
 from app.units import age, count, duration, percent, size
+from app.findings.evidence import Evidence, Selection
 from tests.app import dumps
 from warehouse.home import Home
 
-PAGES = ("summary", "prediction_accuracy", "run", "sql", "data")
+REPORT = (
+    "summary", "cold_starts", "active_periods", "prediction_accuracy", "slas", "optimisations", "experiments",
+    "planners_and_cost", "failures",
+)  # fmt: skip
+PAGES = (*REPORT, "run", "sql", "data")
 
 
-def visit(home: Home, page: str, monkeypatch: pytest.MonkeyPatch, **query: str) -> AppTest:
+def visit(home: Home, page: str, monkeypatch: pytest.MonkeyPatch, **query: str | list[str]) -> AppTest:
     monkeypatch.setenv("FLOWSCOPE_HOME", str(home.root))
     at = AppTest.from_file(str(dumps.ROOT / "app" / "main.py"), default_timeout=60)
-    at.run()
     for name, value in query.items():
         at.query_params[name] = value
     return at.switch_page(f"pages/{page}.py").run()
@@ -95,7 +99,7 @@ def test_a_broken_generation_is_a_sentence(
 def test_each_page_shows_a_tiny_warehouse(page: str, tiny: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     at = visit(tiny, page, monkeypatch)
     assert not at.exception
-    assert at.title[0].value.lower().replace(" ", "_") == page
+    assert at.title[0].value.lower().replace("&", "and").replace(" ", "_") == page
     assert not at.error
 
 
@@ -137,12 +141,80 @@ def test_accuracy_follows_the_address_and_computes_its_sentence(tiny: Home, monk
     assert "12 predictions: all have a relative error." in text
 
 
-def test_pooled_accuracy_of_one_workflow_is_that_of_the_workflow(reading: store.Store) -> None:
-    selection = {"predictor": "engine", "level": "task", "metric": "execution"}
-    one = reading.frame(queries.ACCURACY_OF_ONE, **selection, workflow="wf")
-    pooled = reading.frame(queries.ACCURACY_OF_ALL, **selection)
-    assert len(one) == 6
-    assert one.round(12).equals(pooled[one.columns].round(12))
+def test_accuracy_of_a_selection_of_one_workflow_is_that_of_the_view(reading: store.Store) -> None:
+    evidence = Evidence(lambda sql, parameters: reading.frame(sql, **parameters), Selection((("workflow", ("wf",)),)))
+    found = evidence.frame(queries.ACCURACY, predictor="engine", level="task", metric="execution")
+    view = reading.frame(
+        f"select {', '.join(found.columns)} from prediction_accuracy_over_time "
+        "where predictor = 'engine' and level = 'task' and metric = 'execution' and workflow = 'wf' order by planner, sla, run_ordinal"
+    )
+    assert len(found) == 6
+    assert found.round(12).equals(view.round(12))
+
+
+@pytest.mark.parametrize("page", REPORT)
+def test_a_filter_in_the_address_selects_the_runs(page: str, tiny: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = visit(tiny, page, monkeypatch, workflow="wf", environment="here")
+    assert not at.exception
+    assert "About 6 of 7 runs: workflow `wf`; environment `here`." in said(at)
+    assert at.multiselect(key="workflow").value == ["wf"]
+
+
+@pytest.mark.parametrize("page", REPORT)
+def test_a_filter_that_leaves_no_run_says_so(page: str, tiny: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = visit(tiny, page, monkeypatch, workflow="other", sla="p50")
+    assert not at.exception
+    assert "No run meets all filters. Hint: clear one of the filters in the sidebar." in said(at)
+
+
+def test_filters_by_tag_and_day_select_the_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = dumps.merged(*(dumps.one_run(number) for number in range(6)))
+    tables["run_tags"] = [
+        {"run_id": run["run_id"], "tag": "switch", "value": "on" if number < 2 else "off"}
+        for number, run in enumerate(tables["runs"])
+    ]
+    home = dumps.take_in(tmp_path / "home", dumps.write(tmp_path / "dump", tables))
+    at = visit(home, "failures", monkeypatch, tag="switch = on")
+    assert "About 2 of 6 runs: tag `switch` `on`." in said(at)
+    at = visit(
+        home, "failures", monkeypatch, tag=["switch = on", "switch = off"], since="2026-01-01", until="2026-01-01"
+    )
+    assert (
+        "About 6 of 6 runs: tag `switch` `off` or `on`; submitted from 2026-01-01; submitted until 2026-01-01."
+        in said(at)
+        or ("tag `switch` `on` or `off`" in said(at))
+    )
+    at = visit(home, "failures", monkeypatch, since="2026-01-02")
+    assert "No run meets all filters." in said(at)
+
+
+def test_an_address_that_filters_by_what_is_not_there_says_so(tiny: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = visit(tiny, "failures", monkeypatch, workflow="gone")
+    assert not at.exception
+    assert "No run has this workflow, so it is not filtered by:" in said(at)
+    assert "About all 7 runs." in said(at)
+
+
+def test_choosing_a_filter_changes_the_answers(tiny: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = visit(tiny, "prediction_accuracy", monkeypatch)
+    before = said(at)
+    at.multiselect(key="workflow").select("other").run()
+    assert not at.exception
+    assert "About 1 of 7 runs" in said(at)
+    assert "No run of this selection has a prediction that can be compared" in said(at)
+    at.multiselect(key="workflow").unselect("other").run()
+    assert said(at) == before
+
+
+def test_groups_are_compared_by_what_the_address_says(sample_home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = visit(sample_home, "experiments", monkeypatch, compare_by="tag launch", reference="normal", by="makespan")
+    assert not at.exception
+    text = said(at)
+    assert (
+        "Makespan of `fast` is 0.82 times (95 % interval 0.76 to 0.88) that of `normal`: **makespan is lower** with `fast`."
+        in text
+    )
+    assert "48 pairs of runs alike in" in text
 
 
 def test_download_carries_its_caveat(tiny: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +227,7 @@ def test_without_plans_accuracy_says_why(tmp_path: Path, monkeypatch: pytest.Mon
     home = dumps.take_in(tmp_path / "home", dumps.write(tmp_path / "dump", dumps.one_run(1, planned=False)))
     at = visit(home, "prediction_accuracy", monkeypatch)
     assert not at.exception
-    assert "No run has a prediction that can be compared" in said(at)
+    assert "No run of this selection has a prediction that can be compared" in said(at)
     at = visit(home, "run", monkeypatch)
     assert "This run has no plan" in said(at)
 
@@ -274,16 +346,21 @@ def test_hostile_names_stay_text(page: str, tmp_path: Path, monkeypatch: pytest.
     assert all(len(option) < 200 for box in at.selectbox for option in box.options)
 
 
-def test_a_generation_published_meanwhile_is_picked_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", PAGES)
+def test_a_generation_published_meanwhile_is_picked_up(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home = dumps.take_in(tmp_path / "home", dumps.write(tmp_path / "dump", dumps.one_run(1)))
-    at = visit(home, "summary", monkeypatch)
-    assert "**1 run**" in said(at)
+    at = visit(home, page, monkeypatch)
+    assert "Generation 1," in said(at)
     before = store.current()
-    for number in range(2, 6):
+    for number in range(2, 5):
         dumps.take_in(tmp_path / "home", dumps.write(tmp_path / f"more{number}", dumps.one_run(number)))
         at.run()
         assert not at.exception
-        assert f"**{number} runs**" in said(at)
+        assert f"Generation {number}," in said(at)
+        if page in REPORT:
+            assert f"About all {number} runs." in said(at)
     assert before.reader.value("select count(*) from runs") == 1
 
 
