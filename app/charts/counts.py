@@ -97,7 +97,7 @@ def stacked(frame: pd.DataFrame, axis: str, parts: Sequence[str]) -> Drawn:
     longest = max(float(totals["n"].max()), 1.0) if len(totals) else 1.0
     x = alt.X(
         "n:Q", title=axis, stack="zero",
-        scale=alt.Scale(domainMin=0, domainMax=alt.ExprRef(f"{longest} * (width < 420 ? 2.1 : 1.4)"), nice=False),
+        scale=alt.Scale(domainMin=0, domainMax=alt.ExprRef(f"{longest} * (width < 420 ? 2.5 : 1.4)"), nice=False),
         axis=alt.Axis(format=",.0f", tickCount=4, tickMinStep=1, grid=True, titleAnchor="start"),
     )  # fmt: skip
     several = shown["part"].nunique() > 1

@@ -186,7 +186,8 @@ def _incomplete(totals: dict[str, int], kinds: pd.DataFrame, decided: int) -> st
     lost = _sum(kinds[kinds["kind"] == "run_incomplete"], "tasks_taken_down")
     expected = totals["tasks_of_incomplete"]
     is_or_are = "is" if totals["incomplete"] == 1 else "are"
-    of = f"{lost:,} of their {count(expected, 'task')}" if expected >= lost else count(lost, "task")
+    whose = "its" if totals["incomplete"] == 1 else "their"
+    of = f"{lost:,} of {whose} {count(expected, 'task')}" if expected >= lost else count(lost, "task")
     causes = []
     for cause, number in _causes(kinds):
         behind = _of(kinds, cause)

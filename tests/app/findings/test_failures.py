@@ -53,7 +53,7 @@ def test_a_dead_worker_is_told_with_the_tasks_it_took_down():
     answer = F21.compute(evidence(together(run(1, "a", "b"), run(2))))
     assert answer.status == "answered"
     assert "**1 of 2 runs** is incomplete" in answer.sentence
-    assert "2 of their 3 tasks left no metrics, 2 put down to a worker that never became ready" in answer.sentence
+    assert "2 of its 3 tasks left no metrics, 2 put down to a worker that never became ready" in answer.sentence
     assert answer.effect and answer.effect.value == 0.5
     assert "1 run without a makespan is missing" in answer.left_out
     (worker,) = [row for row in rows(answer, "kind of failure") if row["what"] == KINDS["worker_never_ready"]]
