@@ -1,0 +1,39 @@
+"""Lay two groups of runs beside each other where some of their design must be equal, come what may."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from app.findings.matching import Matched, match
+
+_BETWEEN = "\x1f"
+
+
+def lay_beside(
+    runs: pd.DataFrame,
+    groups: pd.Series[Any],
+    reference: Hashable,
+    other: Hashable,
+    by: str,
+    *,
+    always: Sequence[str],
+    never: Sequence[str] = (),
+) -> Matched:
+    """Match runs as `match` does, but never across different values of `always`, and whatever `never` says.
+
+    `match` holds a planner or an environment equal where few runs are lost by it. A question about environments must not
+    set one planner against another however many runs that costs, nor one structure of a workflow against another; and
+    what a group chooses itself (a planner its memory) must not be held equal. `always` begins with 'workflow'.
+    """
+    design = runs[list(always)].astype(object).where(runs[list(always)].notna(), None)
+    joined = [_BETWEEN.join(map(repr, row)) for row in design.itertuples(index=False, name=None)]
+    hidden = {name: pd.Series(float("nan"), index=runs.index) for name in never}
+    found = match(runs.assign(workflow=joined, **hidden), groups, reference, other, by)
+    places = found.blocks.index
+    shown = found.blocks.assign(**{name: runs.loc[places, name] for name in ("workflow", *never)})
+    held = (*always, *(name for name in found.held_equal if name not in (*always, *never)))
+    return replace(found, blocks=shown, held_equal=held, free=tuple(n for n in found.free if n not in held))
