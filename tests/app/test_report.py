@@ -409,7 +409,9 @@ class TestInABrowser:
         sql, link = page.locator("#F08 pre").first, page.locator("#F08 .take").first
         assert (sql.bounding_box() or {"height": 0})["height"] == 0
         assert link.is_visible()
-        page.emulate_media(media="print")
+        page.emulate_media(media="print", color_scheme="dark")
+        assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "light only"
+        assert page.evaluate("getComputedStyle(document.body).color") == "rgb(28, 37, 48)"  # theme.light
         assert (sql.bounding_box() or {"height": 0})["height"] > 0
         assert not link.is_visible()
         assert page.locator("#F08 .wide svg").first.is_visible()
