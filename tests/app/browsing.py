@@ -126,6 +126,15 @@ def settled(page: Page) -> None:
     page.wait_for_timeout(300)
 
 
+def choose(page: Page, box: str, option: str) -> None:
+    """Choose an option of a select box: brought into view first, for a list closes when the page moves under it."""
+    combobox = page.get_by_role("combobox", name=box, exact=True)
+    combobox.scroll_into_view_if_needed()
+    settled(page)
+    combobox.click()
+    page.get_by_role("option", name=option, exact=True).click()
+
+
 def whole(page: Page, width: int, at_most: int = 8_000) -> None:
     """Make the window as high as the page, so that a screenshot holds all of it."""
     for _ in range(2):
@@ -134,4 +143,4 @@ def whole(page: Page, width: int, at_most: int = 8_000) -> None:
         settled(page)
 
 
-__all__ = ["CHROMIUM", "ROOT", "Visit", "chromium", "opened", "served", "settled", "whole"]
+__all__ = ["CHROMIUM", "ROOT", "Visit", "choose", "chromium", "opened", "served", "settled", "whole"]

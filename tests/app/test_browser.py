@@ -15,14 +15,18 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.app import dumps
-from tests.app.browsing import CHROMIUM, chromium, opened, served, settled, whole
+from tests.app.browsing import CHROMIUM, choose, chromium, opened, served, settled, whole
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(not CHROMIUM, reason="no chromium on this machine: `make system` installs it"),
 ]
 ARTIFACTS = dumps.ROOT / "test-artifacts"
-PAGES = ("summary", "prediction_accuracy", "run", "sql", "data")
+REPORT = (
+    "summary", "cold_starts", "active_periods", "prediction_accuracy", "slas", "optimisations", "experiments",
+    "planners_and_cost", "failures",
+)  # fmt: skip
+PAGES = (*REPORT, "run", "sql", "data")
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +55,9 @@ def test_every_page_draws_itself(
                 settled(visit.page)
             whole(visit.page, width)
             visit.page.screenshot(path=ARTIFACTS / f"{page}-{width}-{scheme}.png")
-            assert visit.page.locator("h1").inner_text().lower().replace(" ", "_") == page
+            assert visit.page.locator("h1").inner_text().lower().replace("&", "and").replace(" ", "_") == page
+            for chart in visit.page.locator("[data-testid=stVegaLiteChart]").all():
+                assert len(chart.get_attribute("aria-label") or "") > 20, f"{page} has a chart without words"
             assert visit.page.locator("[data-testid=stException]").count() == 0
             assert visit.page.locator("[role=dialog]").count() == 0
             main = visit.page.locator("[data-testid=stMain]")
@@ -63,17 +69,71 @@ def test_the_root_is_the_summary(address: str, browser: Browser) -> None:
     with opened(browser, address) as visit:
         assert visit.page.locator("h1").inner_text() == "Summary"
         links = visit.page.locator("[data-testid=stSidebarNav] a").all_inner_texts()
-        assert [text.split("\n")[-1] for text in links] == ["Summary", "Prediction accuracy", "Run", "SQL", "Data"]
+        assert [text.split("\n")[-1] for text in links] == [
+            "Summary", "Cold starts", "Active periods", "Prediction accuracy", "SLAs", "Optimisations", "Experiments",
+            "Planners & cost", "Failures", "Run", "SQL", "Data",
+        ]  # fmt: skip
+
+
+def test_a_filter_goes_through_every_page_and_its_address_is_a_link(address: str, browser: Browser) -> None:
+    with opened(browser, f"{address}/failures") as visit:
+        page = visit.page
+        page.get_by_text("Filter runs").click()
+        page.get_by_role("combobox", name="Workflow").click()
+        page.get_by_role("option", name="matmul").click()
+        page.wait_for_url("**workflow=matmul**")
+        page.get_by_text(re.compile(r"About \d+ of 540 runs: workflow matmul")).wait_for()
+        settled(page)
+        for name in ("Optimisations", "Data", "SLAs"):
+            page.locator("[data-testid=stSidebarNav] a").get_by_text(name).click()
+            page.wait_for_function(f"document.querySelector('h1')?.innerText === '{name}'")
+            settled(page)
+            assert "workflow=matmul" in page.url
+        said = page.get_by_text(re.compile("About .* runs: workflow matmul")).inner_text()
+        assert visit.complaints == []
+    with opened(browser, page.url) as colleague:
+        assert colleague.page.get_by_text(re.compile("About .* runs: workflow matmul")).inner_text() == said
+    with opened(browser, f"{address}/?workflow=matmul") as root:
+        assert root.page.url.endswith("/summary?workflow=matmul")
+        assert root.complaints == []
+
+
+def test_the_figure_and_the_data_of_a_finding_are_two_clicks_away(
+    address: str, browser: Browser, tmp_path: Path
+) -> None:
+    with opened(browser, f"{address}/failures") as visit:
+        for name, start in (("CSV", b""), ("Parquet", b"PAR1")):
+            with visit.page.expect_download() as download:
+                visit.page.get_by_role("button", name=name, exact=True).first.click()
+            download.value.save_as(tmp_path / name)
+            assert download.value.suggested_filename == f"F21.{name.lower()}"
+            assert (tmp_path / name).read_bytes().startswith(start)
+        with visit.page.expect_download() as download:
+            visit.page.get_by_role("button", name="Save the chart as SVG").first.click()
+        download.value.save_as(tmp_path / "chart.svg")
+        assert (tmp_path / "chart.svg").read_bytes().startswith(b"<svg")
+        assert visit.complaints == []
+
+
+def test_groups_are_compared_by_choosing_them(address: str, browser: Browser) -> None:
+    with opened(browser, f"{address}/experiments?compare_by=tag+launch&reference=normal") as visit:
+        page = visit.page
+        page.get_by_text("that of normal: makespan is lower with fast").wait_for()
+        choose(page, "By", "GB-seconds")
+        page.get_by_text("GB-seconds is lower").wait_for()
+        assert "by=GB-seconds" in page.url
+        assert visit.complaints == []
 
 
 def test_an_address_chooses_the_metric_and_a_choice_changes_the_address(address: str, browser: Browser) -> None:
     with opened(browser, f"{address}/prediction_accuracy?metric=execution&level=task&measure=coverage") as visit:
         page = visit.page
         expect(page.locator("text=Share with observed ≤ predicted").first).to_be_visible(timeout=30_000)
-        chart = page.locator("[data-testid=stVegaLiteChart]").first
+        chart = page.locator(
+            ".st-key-chart-accuracy-execution-task [data-testid=stVegaLiteChart], .st-key-chart-accuracy-upload-task [data-testid=stVegaLiteChart]"
+        )
         expect(chart).to_have_attribute("aria-label", re.compile("coverage of predicted execution"), timeout=30_000)
-        page.get_by_role("combobox", name="Metric").click()
-        page.get_by_role("option", name="upload").click()
+        choose(page, "Metric", "upload")
         page.wait_for_url("**metric=upload**")
         expect(chart).to_have_attribute("aria-label", re.compile("predicted upload"), timeout=30_000)
         assert visit.complaints == []
@@ -83,7 +143,8 @@ def test_an_address_chooses_the_metric_and_a_choice_changes_the_address(address:
 def test_a_chart_is_saved(button: str, start: bytes, address: str, browser: Browser, tmp_path: Path) -> None:
     with opened(browser, f"{address}/prediction_accuracy") as visit:
         with visit.page.expect_download() as download:
-            visit.page.get_by_role("button", name=f"Save the chart as {button}").click()
+            visit.page.locator(".st-key-chart-accuracy-makespan-run").wait_for()
+            visit.page.get_by_role("button", name=f"Save the chart as {button}").last.click()
         download.value.save_as(tmp_path / "chart")
         assert download.value.suggested_filename == f"accuracy-makespan-run.{button.lower()}"
         assert (tmp_path / "chart").read_bytes().startswith(start)
@@ -92,7 +153,7 @@ def test_a_chart_is_saved(button: str, start: bytes, address: str, browser: Brow
 def test_the_data_is_downloaded(address: str, browser: Browser, tmp_path: Path) -> None:
     with opened(browser, f"{address}/prediction_accuracy") as visit:
         with visit.page.expect_download() as download:
-            visit.page.get_by_role("button", name="CSV").click()
+            visit.page.get_by_role("button", name="CSV").last.click()
         download.value.save_as(tmp_path / "data.csv")
         assert (
             (tmp_path / "data.csv").read_text().startswith("planner,sla,run_ordinal,submitted_at,run_id,relative_error")

@@ -10,8 +10,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import queries, store
-from app.units import age, count, duration, percent, size
 from app.findings.evidence import Evidence, Selection
+from app.units import age, count, duration, percent, size
 from tests.app import dumps
 from warehouse.home import Home
 
