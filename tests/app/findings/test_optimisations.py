@@ -204,9 +204,12 @@ def test_without_conflicts_the_combinations_are_counted():
     one = run(1)
     one["optimizations"].append({"run_id": "r1", "task_id": "c", "optimization": "prewarm", "stage": "assigned"})
     one["optimizations"].append({"run_id": "r1", "task_id": "b", "optimization": "new kind", "stage": "assigned"})
-    answer = F20.compute(evidence(together(one, run(2))))
-    assert "of 3 tasks with an assigned optimisation 1 has two or more (pre-load with pre-warm 1)" in answer.sentence
+    answer = F20.compute(evidence(together(one, run(2), run(3, optimization="taskdup"))))
+    assert "of 4 tasks with an assigned optimisation 1 has two or more (pre-load with pre-warm 1)" in answer.sentence
     assert any("`new kind`" in caveat for caveat in answer.caveats)
+    assert dict(zip(answer.table["optimisations"], answer.table["tasks"], strict=True)) == {
+        "new kind": 1, "pre-load": 1, "pre-load + pre-warm": 1, "task duplication": 1
+    }  # fmt: skip
     assert answer.effect and (answer.effect.value, answer.effect.low) == (0, 0)
 
 
