@@ -12,7 +12,9 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from app.findings.statistics import (
     MINIMUM_IN_STRATUM,
@@ -55,8 +57,10 @@ _FIXED_BY_TAGS = ("planner", "sla", "environment")
 _STRATA = ("workflow", "memory_mb", "environment")
 _MOST_TAGS = 40
 _KEPT = 0.8
+_SAME = 0.02
 
 Way = Literal["paired", "stratified"]
+Codes = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +105,23 @@ def match(runs: pd.DataFrame, groups: pd.Series[Any], reference: Hashable, other
     """
     both = runs[groups.isin([reference, other])].copy()
     both["is_other"] = groups[both.index] == other
-    keys = _keys(both, by)
-    paired = _blocks(both, keys)
-    if paired["block"].nunique() >= MINIMUM_PAIRS and len(paired) < 2 * MINIMUM_IN_STRATUM * paired["block"].nunique():
+    tags = _tags(both)
+    keys = _keys(both, tags, by)
+    ids = _ids(keys.values())
+    kept = _kept(ids, both["is_other"].to_numpy(bool))
+    pairs = len(np.unique(ids[kept]))
+    if pairs >= MINIMUM_PAIRS and kept.sum() < 2 * MINIMUM_IN_STRATUM * pairs:
         way: Way = "paired"
-        held = tuple(keys.columns)
-        blocks = paired
+        held, blocks = tuple(keys), both.assign(block=ids)[kept]
     else:
         way = "stratified"
         held, blocks = _stratified(both, keys, by)
+    recorded = {name: both[name] for name in ("planner", "sla", "environment", "memory_mb")} | tags
     free = tuple(
-        name for name in ("planner", "sla", "environment", "memory_mb", *_tags(both))
-        if name not in held and name != by and _tag_name(name) != by and _differs(blocks, both, name)
-    )  # fmt: skip
+        name
+        for name, column in recorded.items()
+        if name not in held and _tag_name(name) != by and _differs(column[blocks.index], blocks["is_other"])
+    )
     return Matched(way, blocks, held, free, len(both) - len(blocks))
 
 
@@ -168,67 +176,65 @@ def tag_values(runs: pd.DataFrame, tag: str) -> pd.Series[Any]:
     return pd.Series([tags.get(tag) for tags in _dicts(runs["tags"])], index=runs.index, dtype=object)
 
 
-def _keys(both: pd.DataFrame, by: str) -> pd.DataFrame:
-    """Return what pairs of runs must have in common, one column each.
+def _keys(both: pd.DataFrame, tags: Mapping[str, pd.Series[Any]], by: str) -> dict[str, Codes]:
+    """Return what pairs of runs must have in common, as the number of each run's value (-1: none).
 
     A tag is a key if some value of it occurs in both groups. A column that the tags already fix is none (a run that died may
     lack its plan, and its planner with it). A tag that is left free without bringing two runs of a group together,
     and without most pairs falling apart, says how runs turned out rather than how they were set up, and is none.
     """
-    tags = {
-        name: column
-        for name, column in _tags(both).items()
-        if _tag_name(name) != by and _shared(column, both["is_other"])
+    is_other = both["is_other"].to_numpy(bool)
+    usable = {
+        name: codes
+        for name, codes in ((name, _codes(column)) for name, column in tags.items() if _tag_name(name) != by)
+        if _shared(codes, is_other)
     }
-    keys = pd.DataFrame({**{name: both[name] for name in _DESIGN if name != by}, **tags})
-    by_tags = keys[["workflow", *tags]] if tags else keys[[]]
-    for name in _FIXED_BY_TAGS:
-        if name not in keys or not tags:
-            continue
-        known = keys[name].notna()
-        groups = _ids(by_tags)
-        fixed = known.any() and keys[name][known].groupby(groups[known]).nunique().max() <= 1 and _repeats(groups)
-        if fixed or _is_split(keys[name], both["is_other"]):
-            keys = keys.drop(columns=name)
-    for name in tags:
-        if _is_outcome(both, keys, name):
-            keys = keys.drop(columns=name)
+    keys = {name: _codes(both[name]) for name in _DESIGN if name != by} | usable
+    if usable:
+        by_tags = _ids([_codes(both["workflow"]), *usable.values()])
+        repeats = len(np.unique(by_tags)) < len(by_tags)  # a tag of one run each would fix everything
+        for name in _FIXED_BY_TAGS:
+            if name in keys and ((repeats and _is_fixed(keys[name], by_tags)) or _is_split(keys[name], is_other)):
+                del keys[name]
+    for name in usable:
+        if _is_outcome(keys, name, is_other):
+            del keys[name]
     return keys
 
 
-def _stratified(both: pd.DataFrame, keys: pd.DataFrame, by: str) -> tuple[tuple[str, ...], pd.DataFrame]:
+def _stratified(both: pd.DataFrame, keys: Mapping[str, Codes], by: str) -> tuple[tuple[str, ...], pd.DataFrame]:
     """Return what is held equal and the runs in strata: more than workflow, memory and environment where few are lost by it."""
-    columns = {name: both[name] for name in (*_STRATA, "planner", "sla") if name != by} | {
-        str(name): keys[name] for name in keys if str(name).startswith("tag ")
+    is_other = both["is_other"].to_numpy(bool)
+    columns = {name: _codes(both[name]) for name in (*_STRATA, "planner", "sla") if name != by} | {
+        name: codes for name, codes in keys.items() if name.startswith("tag ")
     }
     held: list[str] = []
-    blocks = both.assign(block=0)
-    for name, column in columns.items():
-        if name != "workflow" and _is_split(column, both["is_other"]):
+    ids, kept = np.zeros(len(both), int), np.ones(len(both), bool)
+    for name, codes in columns.items():
+        if name != "workflow" and _is_split(codes, is_other):
             continue
-        finer = _blocks(
-            both, pd.DataFrame({**{known: columns[known] for known in held}, name: column}), MINIMUM_IN_STRATUM
-        )
-        if name in _STRATA or len(finer) >= _KEPT * len(blocks):
+        finer = _ids([ids, codes])
+        finer_kept = _kept(finer, is_other, MINIMUM_IN_STRATUM)
+        if name in _STRATA or finer_kept.sum() >= _KEPT * kept.sum():
             held.append(name)
-            blocks = finer
-    return tuple(held), blocks
+            ids, kept = finer, finer_kept
+    return tuple(held), both.assign(block=ids)[kept]
 
 
-def _is_outcome(both: pd.DataFrame, keys: pd.DataFrame, name: str) -> bool:
-    with_it, without = _blocks(both, keys), _blocks(both, keys.drop(columns=name))
-    if without["block"].nunique() <= with_it["block"].nunique():
-        return False
-    sizes = without.groupby(["block", "is_other"]).size()
-    return bool((sizes == 1).all()) and with_it["block"].nunique() * 2 >= without["block"].nunique()
+def _is_outcome(keys: Mapping[str, Codes], name: str, is_other: NDArray[np.bool_]) -> bool:
+    with_it, without = _ids(keys.values()), _ids(codes for other, codes in keys.items() if other != name)
+    kept = _kept(without, is_other)
+    before, after = len(np.unique(with_it[_kept(with_it, is_other)])), len(np.unique(without[kept]))
+    sizes = [np.bincount(without[kept & (is_other == side)]) for side in (False, True)]
+    one_to_one = all(size.max(initial=0) <= 1 for size in sizes)
+    return after > before and one_to_one and before * 2 >= after
 
 
-def _blocks(both: pd.DataFrame, keys: pd.DataFrame, least: int = 1) -> pd.DataFrame:
-    """Return the runs whose block has at least `least` runs of either group, with the block's number."""
-    block = _ids(keys)
-    sizes = pd.crosstab(block, both["is_other"]).reindex(columns=[False, True], fill_value=0)
-    kept = sizes.index[(sizes >= least).all(axis=1)]
-    return both.assign(block=block)[block.isin(kept)]
+def _kept(ids: Codes, is_other: NDArray[np.bool_], least: int = 1) -> NDArray[np.bool_]:
+    """Return which runs are in a block that has at least `least` runs of either group."""
+    blocks = int(ids.max(initial=-1)) + 1
+    sides = [np.bincount(ids[is_other == side], minlength=blocks) for side in (False, True)]
+    return np.asarray((np.minimum(*sides) >= least)[ids], bool)
 
 
 def _pairs(known: pd.DataFrame) -> pd.DataFrame:
@@ -239,32 +245,43 @@ def _pairs(known: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"stratum": stratum[sides.index], "reference": sides[False], "other": sides[True]})
 
 
-def _ids(keys: pd.DataFrame) -> pd.Series[int]:
-    if keys.columns.empty:
-        return pd.Series(0, index=keys.index)
-    return keys.astype(object).groupby(list(keys.columns), dropna=False, sort=False).ngroup()
+def _codes(column: pd.Series[Any]) -> Codes:
+    """Return the number of each value, -1 where there is none."""
+    return np.asarray(pd.factorize(column.astype(object))[0], np.int64)
 
 
-def _repeats(groups: pd.Series[int]) -> bool:
-    """Return whether groups have more than one run anywhere: a tag of one run each would fix everything."""
-    return bool(groups.duplicated().any())
+def _ids(keys: Iterable[Codes]) -> Codes:
+    """Return the number of each combination of values, from 0."""
+    ids: Codes | None = None
+    for codes in keys:
+        joined = codes if ids is None else ids * (int(codes.max(initial=-1)) + 2) + codes + 1
+        ids = np.unique(joined, return_inverse=True)[1]
+    return np.zeros(0, np.int64) if ids is None else ids
 
 
-def _shared(column: pd.Series[Any], is_other: pd.Series[bool]) -> bool:
-    return bool(set(column[is_other].dropna()) & set(column[~is_other].dropna()))
+def _is_fixed(codes: Codes, groups: Codes) -> bool:
+    """Return whether every group has at most one value, and some value is known."""
+    known = codes >= 0
+    pairs = _ids([groups[known], codes[known]])
+    return bool(known.any()) and len(np.unique(pairs)) == len(np.unique(groups[known]))
 
 
-def _is_split(column: pd.Series[Any], is_other: pd.Series[bool]) -> bool:
+def _shared(codes: Codes, is_other: NDArray[np.bool_]) -> bool:
+    return bool(np.intersect1d(codes[is_other & (codes >= 0)], codes[~is_other & (codes >= 0)]).size)
+
+
+def _is_split(codes: Codes, is_other: NDArray[np.bool_]) -> bool:
     """Return whether the groups have no value in common: it cannot be held equal."""
-    return bool(column.notna().any()) and not _shared(column, is_other)
+    return bool((codes >= 0).any()) and not _shared(codes, is_other)
 
 
-def _differs(blocks: pd.DataFrame, both: pd.DataFrame, name: str) -> bool:
-    """Return whether the values of the two groups differ in distribution, among the runs compared."""
-    column = both[name] if name in both else _tags(both)[name]
-    compared = column[blocks.index].astype(object)
-    counts = pd.crosstab(compared.fillna("(none)").astype(str), blocks["is_other"], normalize="columns")
-    return len(counts.columns) == 2 and bool((counts[True] - counts[False]).abs().max() > 0.02)
+def _differs(column: pd.Series[Any], is_other: pd.Series[bool]) -> bool:
+    """Return whether the values of the two groups differ in distribution."""
+    codes = _codes(column) + 1
+    sides = [np.bincount(codes[is_other == side], minlength=codes.max(initial=0) + 1) for side in (False, True)]
+    if not all(side.sum() for side in sides):
+        return False
+    return bool(np.abs(sides[0] / sides[0].sum() - sides[1] / sides[1].sum()).max() > _SAME)
 
 
 def _tags(runs: pd.DataFrame) -> dict[str, pd.Series[Any]]:
