@@ -19,6 +19,41 @@ _CLOCK = {"year": "%Y", "quarter": "%b %Y", "month": "%b %Y", "week": "%d %b", "
 """How instants read on an axis: by the 24-hour clock."""
 
 
+def shares(frame: pd.DataFrame, axis: str) -> Drawn:
+    """Draw shares with their intervals, a row each: the share as a point with its figure, the interval as a bar.
+
+    `frame`: label, value, low, high (NULL where there is no interval), n. Rows stand in the order they come.
+    """
+    shown = frame.assign(
+        shown=[label(name, 44) for name in frame["label"]],
+        text=[f"{100 * value:.0f} % of {n:,}" for value, n in zip(frame["value"], frame["n"], strict=True)],
+        low=frame["low"].fillna(frame["value"]),
+        high=frame["high"].fillna(frame["value"]),
+    )
+    names = shown["shown"].tolist()
+    y = alt.Y("shown:N", sort=names, title=None, axis=alt.Axis(labelLimit=_label_room(), ticks=False, domain=False))
+    scale = alt.Scale(domain=[0, 1], nice=False)
+    tooltip = [
+        alt.Tooltip("shown:N", title="where"),
+        alt.Tooltip("value:Q", title="share", format=".1%"),
+        alt.Tooltip("low:Q", title="interval from", format=".1%"),
+        alt.Tooltip("high:Q", title="interval to", format=".1%"),
+        alt.Tooltip("n:Q", title="starts", format=","),
+    ]
+    base = alt.Chart(shown)
+    x = alt.X("low:Q", title=axis, scale=scale, axis=alt.Axis(format="%", values=[0, 0.25, 0.5, 0.75, 1]))
+    bars = base.mark_bar(height=5, opacity=0.45, cornerRadius=2).encode(x=x, x2="high:Q", y=y, tooltip=tooltip)
+    points = base.mark_point(filled=True, size=60, opacity=1).encode(
+        x=alt.X("value:Q", scale=scale), y=y, tooltip=tooltip
+    )
+    side = "datum.value > 0.8 ? {} : datum.value < 0.2 ? {} : {}"
+    texts = base.mark_text(
+        dy=-11, fontSize=11, color=NEUTRAL, align=alt.ExprRef(side.format("'right'", "'left'", "'center'")),
+        dx=alt.ExprRef(side.format("14", "-14", "0")),
+    ).encode(x=alt.X("value:Q", scale=scale), y=y, text="text:N")  # fmt: skip
+    return alt.layer(bars, points, texts).properties(height=60 + 32 * max(1, len(names)))
+
+
 def cold_and_warm(frame: pd.DataFrame) -> Drawn:
     """Draw start-up of cold and of warm starts per group: the median as a point, the middle half as a bar.
 
@@ -107,7 +142,7 @@ def latency(points: pd.DataFrame, levels: pd.DataFrame, changes: Sequence[pd.Tim
         axis=alt.Axis(grid=False, labelOverlap="greedy", labelFlush=True, format=_CLOCK, tickCount=alt.ExprRef("width < 420 ? 4 : 9")),
     )  # fmt: skip
     y = alt.Y(
-        "seconds:Q", title="Start-up (s), adjusted", scale=alt.Scale(type="log", nice=False, padding=10),
+        "seconds:Q", title="Start-up (s), adjusted for environment and memory", scale=_log_scale(points["seconds"]),
         axis=alt.Axis(values=_ticks(points["seconds"]), format="~g"),
     )  # fmt: skip
     color = alt.Color("state:N", scale=alt.Scale(domain=list(STATES)), legend=alt.Legend(title=None, orient="top"))
@@ -128,7 +163,7 @@ def latency(points: pd.DataFrame, levels: pd.DataFrame, changes: Sequence[pd.Tim
     )  # fmt: skip
     lines = levels.assign(begin=_utc(levels["begin"]), end=_utc(levels["end"]))
     lines["state"] = "cold"
-    lines["text"] = [f"{duration(1000 * seconds)}" for seconds in lines["seconds"]]
+    lines["text"] = [duration(1000 * seconds) for seconds in lines["seconds"]]
     base = alt.Chart(lines)
     segments = base.mark_rule(strokeWidth=3.5).encode(x=alt.X("begin:T"), x2="end:T", y="seconds:Q", color=color)
     texts = base.mark_text(align="left", dx=4, fontSize=12, fontWeight="bold", color=NEUTRAL).encode(
@@ -149,6 +184,13 @@ def _label_room() -> alt.ExprRef:
 def _utc(values: pd.Series[pd.Timestamp]) -> pd.Series[pd.Timestamp]:
     """Return the instants marked as UTC, which a browser elsewhere would take for its own time."""
     return pd.to_datetime(values).dt.tz_localize("UTC")
+
+
+def _log_scale(values: pd.Series[float]) -> alt.Scale:
+    """Return a scale with room above the points, where the levels are written."""
+    low, high = (float(values.min()), float(values.max())) if len(values) else (0.1, 10.0)
+    room = max(1.2, high / low) ** 0.1
+    return alt.Scale(type="log", nice=False, domain=[low / room**0.4, high * room])
 
 
 def _ticks(values: pd.Series[float]) -> list[float]:

@@ -269,7 +269,7 @@ def _caveats(over_time: Course) -> tuple[str, ...]:
         "count for less. The interval of a level does not know that its place was searched for.",
         "Taken relative to its environment, a change is seen within environments only: from one environment to the next, "
         "used one after the other, it cannot be seen. Times say when something changed, not why: load, queueing and the mix of "
-        "settings change with time too.",
+        "settings change with time too. A level that lasts for fewer than some 30 runs is mostly missed, however it looks in the figure.",
         "Start-up is measured from the request and includes the time queued for a place, so it is not only how fast a container launches.",
         *(
             (f"The sentence tells the {MOST_NAMED} largest changes; the table has all {len(over_time.changes):,}.",)

@@ -1,0 +1,256 @@
+"""What cold starts cost in time and money, and what pre-warming saves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from app.findings import phrases
+from app.findings.evidence import Evidence
+from app.findings.experiments import by_tag
+from app.findings.matching import RUNS, compare
+from app.findings.statistics import MINIMUM_RUNS, Interval, clustered_ratio, stratified_ratio
+from app.plain import plain
+from app.units import count, duration, figure
+
+LEAST_STARTS = 6
+"""Starts of either state that a group needs before cold is compared with warm in it."""
+
+GROUP = ["engine", "environment", "memory_mb"]
+
+PREWARM_TAGS = ("prewarm", "pre_warm", "prewarming", "prewarm_fixed", "prewarm_works")
+WITHOUT, WITH = ("off", "false", "no", "0", "none", "broken"), ("on", "true", "yes", "1", "fixed")
+
+BY_GROUP = """
+-- Starts by engine, environment and memory: quartiles of start-up, cold and warm, and what cold starts took beyond what warm
+-- ones take there on average (extra_ms: what cold starts would have spared, had they taken that; less than 0 where warm ones
+-- take longer). extra_on_path_ms: the part of it that was waited for on the observed critical path of a run that reached
+-- its sink: at most the wait itself. Groups with fewer than $least cold or warm starts have no extra. The price is the
+-- latest of the environment, else of 'default'.
+with starts as (
+    select
+        cold_starts.invocation_id, cold_starts.engine, cold_starts.environment, cold_starts.memory_mb,
+        cold_starts.state, cold_starts.startup_ms
+    from cold_starts
+    inner join selected_runs on cold_starts.run_id = selected_runs.run_id
+    where cold_starts.startup_ms is not null and cold_starts.state in ('cold', 'warm')
+),
+
+levels as (
+    select
+        engine,
+        environment,
+        memory_mb,
+        quantile_cont(startup_ms, [0.25, 0.5, 0.75]) filter (where state = 'cold') as cold,
+        quantile_cont(startup_ms, [0.25, 0.5, 0.75]) filter (where state = 'warm') as warm,
+        count(*) filter (where state = 'cold') as timed_cold,
+        count(*) filter (where state = 'warm') as timed_warm,
+        case
+            when count(*) filter (where state = 'cold') >= $least and count(*) filter (where state = 'warm') >= $least
+                then avg(startup_ms) filter (where state = 'warm')
+        end as warm_mean_ms
+    from starts
+    group by engine, environment, memory_mb
+),
+
+waits as (
+    select invocation_tasks.invocation_id, sum(critical_path.startup_ms) as waited_ms
+    from critical_path
+    inner join selected_runs on critical_path.run_id = selected_runs.run_id
+    inner join invocation_tasks
+        on critical_path.run_id = invocation_tasks.run_id and critical_path.task_id = invocation_tasks.task_id
+        and invocation_tasks.is_last_attempt
+    where critical_path.path = 'observed' and critical_path.reaches_sink and critical_path.startup_ms > 0
+    group by invocation_tasks.invocation_id
+),
+
+extras as (
+    select
+        levels.engine,
+        levels.environment,
+        levels.memory_mb,
+        sum(startup_ms - warm_mean_ms) as extra_ms,
+        sum(least(waited_ms, startup_ms - warm_mean_ms)) filter (where waited_ms is not null) as extra_on_path_ms
+    from starts
+    inner join levels
+        on starts.engine is not distinct from levels.engine
+        and starts.environment is not distinct from levels.environment
+        and starts.memory_mb is not distinct from levels.memory_mb
+    left join waits on starts.invocation_id = waits.invocation_id
+    where state = 'cold' and warm_mean_ms is not null
+    group by levels.engine, levels.environment, levels.memory_mb
+),
+
+latest_prices as (
+    select environment, gb_second_usd, source, as_of
+    from (
+        select
+            environment, gb_second_usd, source, as_of,
+            row_number() over (
+                partition by environment order by as_of desc nulls last, file_id desc nulls last
+            ) as place
+        from prices
+        where gb_second_usd is not null
+    ) as ranked
+    where place = 1
+)
+
+select
+    levels.engine,
+    levels.environment,
+    levels.memory_mb,
+    timed_cold,
+    timed_warm,
+    cold[1] as cold_low_ms,
+    cold[2] as cold_ms,
+    cold[3] as cold_high_ms,
+    warm[1] as warm_low_ms,
+    warm[2] as warm_ms,
+    warm[3] as warm_high_ms,
+    extra_ms,
+    extra_on_path_ms,
+    extra_ms / 1000 * levels.memory_mb / 1024 as extra_gb_seconds,
+    extra_ms / 1000 * levels.memory_mb / 1024 * coalesce(here.gb_second_usd, everywhere.gb_second_usd) as extra_usd,
+    case when here.environment is not null then here.source else everywhere.source end as price_source,
+    case when here.environment is not null then here.as_of else everywhere.as_of end as price_as_of
+from levels
+left join extras
+    on levels.engine is not distinct from extras.engine
+    and levels.environment is not distinct from extras.environment
+    and levels.memory_mb is not distinct from extras.memory_mb
+left join latest_prices as here on levels.environment = here.environment
+left join latest_prices as everywhere on everywhere.environment = 'default'
+order by levels.engine, levels.environment, levels.memory_mb
+"""
+
+PREWARMS = """
+-- What became of the pre-warms: assigned, applied, effective, and what effective ones are estimated to have saved.
+select
+    count(*) filter (where opportunities.assigned) as assigned,
+    count(*) filter (where opportunities.applied) as applied,
+    count(*) filter (where opportunities.effective) as effective,
+    count(saved_ms) as estimated,
+    coalesce(sum(saved_ms), 0)::double as saved_ms
+from optimization_opportunities as opportunities
+inner join selected_runs on opportunities.run_id = selected_runs.run_id
+where opportunities.optimization = 'prewarm'
+"""
+
+ASSIGNED = """
+-- The runs in which a pre-warm was assigned: in the others none could act.
+select distinct selected_runs.run_id
+from selected_runs
+inner join optimizations on selected_runs.run_id = optimizations.run_id
+where optimizations.optimization = 'prewarm' and optimizations.stage = 'assigned'
+order by selected_runs.run_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What cold starts took beyond warm ones, over the groups where both can be compared."""
+
+    slower: Interval | None
+    difference_ms: float | None
+    compared: int
+    extra_ms: float
+    on_path_ms: float
+    gb_seconds: float
+    usd: float | None
+    prices: tuple[str, ...]
+
+
+def cold_share(runs: pd.DataFrame) -> Interval | None:
+    """Return the share of cold among decided starts, resampled by run. `runs`: run_id, cold, warm."""
+    sums = runs.groupby("run_id")[["cold", "warm"]].sum()
+    decided = sums[sums.sum(axis=1) > 0]
+    return clustered_ratio(decided["cold"].tolist(), decided.sum(axis=1).tolist())
+
+
+def cost(runs: pd.DataFrame, groups: pd.DataFrame) -> Cost:
+    """Add up what cold starts cost. `runs`: what `BY_RUN` returns; `groups`: what `BY_GROUP` returns.
+
+    Slower is the ratio of run medians within groups; the difference is that of the groups' medians, weighted by their cold starts.
+    """
+    compared = groups.dropna(subset=["extra_ms"])
+    weights = compared["timed_cold"].astype(float)
+    apart = compared["cold_ms"].astype(float) - compared["warm_ms"].astype(float)
+    sides = pd.concat(
+        [
+            runs[GROUP].assign(is_other=state == "cold", value=runs[f"{state}_ms"].astype(float))
+            for state in ("warm", "cold")
+        ]
+    )
+    sides["stratum"] = sides.groupby(GROUP, dropna=False).ngroup()
+    priced = compared.dropna(subset=["extra_usd"])
+    return Cost(
+        stratified_ratio(sides) if len(sides) else None,
+        float((apart * weights).sum() / weights.sum()) if weights.sum() else None,
+        int(weights.sum()),
+        float(compared["extra_ms"].sum()),
+        float(compared["extra_on_path_ms"].astype(float).sum()),
+        float(compared["extra_gb_seconds"].astype(float).sum()),
+        float(priced["extra_usd"].sum()) if len(priced) else None,
+        tuple(sorted({_price(row) for row in priced.to_dict("records")})),
+    )
+
+
+def said(costs: Cost) -> str:
+    """Say what cold starts cost, to follow what says how many there are."""
+    if not costs.compared or costs.difference_ms is None:
+        return "; what they cost cannot be told, for too few warm starts are beside them"
+    decision = costs.slower.decision if costs.slower else "undecided"
+    if decision != "higher":
+        undecided = {"lower": "they were faster than warm ones", "no difference": "they took as long as warm ones"}
+        return f"; {undecided.get(decision, 'whether they take longer than warm ones is not decided')}"
+    usd = f" or {costs.usd:.2g} USD" if costs.usd is not None else ""
+    return (
+        f"; a cold one took {duration(costs.difference_ms)} more than a warm one in the median, {duration(costs.extra_ms)} in all "
+        f"({duration(costs.on_path_ms)} of it on critical paths), {figure(costs.gb_seconds)} GB-seconds{usd}"
+    )
+
+
+def prewarmed(prewarms: dict[str, Any]) -> str:
+    """Say what became of pre-warms and what they are estimated to have saved. `prewarms`: the row of `PREWARMS`."""
+    if not prewarms["assigned"] and not prewarms["applied"]:
+        return "No pre-warm was assigned"
+    saved = f", saving an estimated {duration(prewarms['saved_ms'])} of start-up" if prewarms["estimated"] else ""
+    return (
+        f"Of {count(prewarms['assigned'], 'pre-warm')} assigned, {int(prewarms['applied']):,} ran and "
+        f"{int(prewarms['effective']):,} met a warm start{saved}"
+    )
+
+
+def before_and_after(evidence: Evidence, starts: pd.DataFrame) -> str:
+    """Say what a tag for pre-warming tells apart, among the runs where one was assigned; '' without such a tag."""
+    runs = evidence.frame(RUNS)
+    groups = by_tag(runs, PREWARM_TAGS, WITHOUT, WITH)
+    if groups is None:
+        return ""
+    acting = set(evidence.frame(ASSIGNED)["run_id"])
+    among = by_tag(runs[runs["run_id"].isin(acting)], PREWARM_TAGS, WITHOUT, WITH)
+    chosen = among or groups
+    told = []
+    for side, name in ((chosen.reference, chosen.names[0]), (chosen.other, chosen.names[1])):
+        ids = chosen.runs["run_id"][chosen.group == side]
+        found = cold_share(starts[starts["run_id"].isin(ids)])
+        shown = (
+            f"{phrases.share(found)} of starts were cold" if found else f"fewer than {MINIMUM_RUNS} runs left starts"
+        )
+        told.append(f"with {name} {shown} ({count(len(ids), 'run')})")
+    matched = chosen.matched()
+    compared = compare(matched, "makespan_ms")
+    where = "runs in which a pre-warm was assigned" if among else "runs"
+    makespan = (
+        f"{phrases.decided(compared)}, from {phrases.rests_on(matched)}"
+        if compared.ratio
+        else "too few of them are complete and alike to compare makespan"
+    )
+    return f"Among {where}, whatever else differs: {'; '.join(told)}; {makespan}."
+
+
+def _price(row: dict[Any, Any]) -> str:
+    as_of = "an unknown day" if pd.isna(row["price_as_of"]) else f"{row['price_as_of']:%Y-%m-%d}"
+    return f"{plain(row['price_source'], 120)} as of {as_of}"
