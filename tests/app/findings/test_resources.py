@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 
 from app.findings import find
+from app.findings.dag_size import slope
 from app.findings.evidence import Selection, of_reader
 from app.findings.finding import Answer
-from app.findings.resources import QUESTIONS, slope
+from app.findings.resources import QUESTIONS
 from tests.app.dumps import HOSTILE, merged, one_run, take_in, write
 from warehouse.connection import open_current
 from warehouse.home import Home
