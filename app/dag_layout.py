@@ -11,8 +11,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 
 _SWEEPS = 4
+_BETWEEN = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,21 +25,34 @@ class Place:
     height: float
 
 
-def layout(tasks: Iterable[str], edges: Iterable[tuple[str, str]]) -> dict[str, Place]:
-    """Return a place for each task. Edges to and from tasks that are not given are left out, and so are cycles."""
-    names = sorted(set(tasks))
-    kept = [(start, end) for start, end in edges if start in set(names) and end in set(names) and start != end]
+def layout(
+    tasks: Iterable[str], edges: Iterable[tuple[str, str]], functions: Mapping[str, str] | None = None
+) -> dict[str, Place]:
+    """Return a place for each task. Edges to and from tasks that are not given are left out, and so are cycles.
+
+    Neighbours in a layer stand 1 apart, and a little more where they run different functions: a name fits in between.
+    """
+    given = set(tasks)
+    names = sorted(given)
+    kept = [(start, end) for start, end in edges if start in given and end in given and start != end]
     upstream = _neighbours(kept, 1, 0)
     layers = _layers(names, upstream)
     columns: dict[int, list[str]] = defaultdict(list)
     for name in names:
         columns[layers[name]].append(name)
     _order(columns, upstream, _neighbours(kept, 0, 1))
-    return {
-        name: Place(layer, position - (len(column) - 1) / 2)
-        for layer, column in columns.items()
-        for position, name in enumerate(column)
-    }
+    places: dict[str, Place] = {}
+    for layer, column in columns.items():
+        heights = _heights(column, functions or {})
+        places |= {name: Place(layer, height) for name, height in zip(column, heights, strict=True)}
+    return places
+
+
+def _heights(column: Sequence[str], functions: Mapping[str, str]) -> list[float]:
+    heights = [0.0]
+    for above, below in pairwise(column):
+        heights.append(heights[-1] + 1 + (_BETWEEN if functions.get(above) != functions.get(below) else 0))
+    return [height - heights[-1] / 2 for height in heights]
 
 
 def _neighbours(edges: Sequence[tuple[str, str]], of: int, to: int) -> dict[str, set[str]]:

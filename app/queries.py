@@ -203,8 +203,20 @@ where summary.run_id = $run
 
 RUN_TASKS = """
 -- The run's tasks: what was recorded, and beside it what was planned. One row per task and attempt; tasks of the DAG
--- that left no metrics are there too, without recorded values.
-with named as (
+-- that left no metrics are there too, without recorded values. start_ms: since the submission, or the first thing recorded.
+with zero as (
+    -- The submission; where it is not known, the first thing recorded.
+    select coalesce(
+        max(runs.submitted_at),
+        least(
+            (select min(requested_at) from invocations where run_id = $run),
+            (select min(started_at) from tasks where run_id = $run)
+        )
+    ) as instant
+    from runs where run_id = $run
+),
+
+named as (
     select task_id from tasks where run_id = $run
     union
     select task_id from edges where run_id = $run
@@ -212,16 +224,25 @@ with named as (
     select upstream_task_id from edges where run_id = $run
     union
     select task_id from planned_tasks where run_id = $run
+),
+
+longest as (
+    select task_id, max(download_ms) as longest_download_ms
+    from task_inputs
+    where run_id = $run
+    group by task_id
 )
 select
     named.task_id,
     times.attempt,
     coalesce(times.function, split_part(named.task_id, '+', 1)) as function,
     times.task_id is not null as left_metrics,
+    times.is_last_attempt,
     times.status,
     times.worker_id,
     times.memory_mb,
     times.started_at,
+    date_diff('microsecond', zero.instant, times.started_at) / 1000.0 as start_ms,
     times.start_offset_ms,
     times.finish_offset_ms,
     times.input_wait_ms,
@@ -230,6 +251,7 @@ select
     times.counters_ms,
     times.invocation_ms,
     times.download_ms,
+    case when times.is_last_attempt then longest.longest_download_ms end as longest_download_ms,
     times.inputs_bytes,
     times.downloaded_bytes,
     times.output_bytes,
@@ -246,14 +268,18 @@ select
     planned.completion_offset_ms as predicted_completion_offset_ms,
     planned.on_critical_path
 from named
+cross join zero
 left join task_times as times on times.run_id = $run and named.task_id = times.task_id
+left join longest on named.task_id = longest.task_id
 left join planned_tasks as planned on planned.run_id = $run and named.task_id = planned.task_id
 order by times.started_at nulls last, named.task_id, times.attempt
 """
 
 RUN_WORKERS = """
 -- The workers launched for the run, offsets from its submission (from the first thing recorded where there is none).
+-- reused_ms: when a warm start, of this run or another, most probably took over the container.
 with zero as (
+    -- The submission; where it is not known, the first thing recorded.
     select coalesce(
         max(runs.submitted_at),
         least(
@@ -262,6 +288,17 @@ with zero as (
         )
     ) as instant
     from runs where run_id = $run
+),
+
+reused as (
+    select
+        reused_invocation_id as invocation_id,
+        min(requested_at) as reused_at,
+        arg_min(worker_id, requested_at) as reused_by,
+        arg_min(run_id, requested_at) = $run as reused_here
+    from worker_active_periods
+    where reused_invocation_id in (select invocation_id from invocations where run_id = $run)
+    group by reused_invocation_id
 )
 select
     periods.worker_id,
@@ -271,6 +308,11 @@ select
     cold_starts.state_source,
     date_diff('microsecond', zero.instant, periods.requested_at) / 1000.0 as requested_ms,
     date_diff('microsecond', zero.instant, periods.ready_at) / 1000.0 as ready_ms,
+    date_diff('microsecond', zero.instant, periods.released_at) / 1000.0 as released_ms,
+    date_diff('microsecond', zero.instant, periods.keep_warm_until) / 1000.0 as keep_warm_ms,
+    date_diff('microsecond', zero.instant, reused.reused_at) / 1000.0 as reused_ms,
+    coalesce(reused.reused_here, false) as reused_here,
+    reused.reused_by,
     periods.startup_ms,
     periods.active_ms,
     periods.busy_ms,
@@ -280,8 +322,19 @@ select
 from worker_active_periods as periods
 inner join cold_starts on periods.invocation_id = cold_starts.invocation_id
 cross join zero
+left join reused on periods.invocation_id = reused.invocation_id
 where periods.run_id = $run
 order by periods.requested_at, periods.invocation_id
+"""
+
+RUN_PATHS = """
+-- The chain of tasks that decided how long the run took, as observed and as planned, in steps; see the view critical_path.
+select
+    path, step, task_id, upstream_task_id, worker_id, start_offset_ms, startup_ms, handover_ms, input_wait_ms, execution_ms,
+    upload_ms, gap_ms, step_ms, upstream_missing, reaches_sink, on_other_path
+from critical_path
+where run_id = $run
+order by path, step
 """
 
 RUN_EDGES = "select upstream_task_id, task_id from edges where run_id = $run order by all"

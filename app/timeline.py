@@ -2,129 +2,196 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import isnan
+from typing import Any
 
 import pandas as pd
 
-PHASES = ("start-up", "input wait", "execution", "upload", "hand-over", "alive, no task")
-"""What a bar can be. Hand-over: updating dependency counters and launching the workers of downstream tasks."""
+from app.units import duration
+
+PHASES = ("start-up", "input wait", "download", "execution", "upload", "hand-over", "alive, no task", "kept warm")
+"""What a bar can be. Input wait: before the download; hand-over: updating dependency counters and launching the workers
+of downstream tasks; kept warm: the container after its worker was released."""
+
+BEYOND = 0.1
+"""What part of the run's length the axis goes on after its end, for what is kept warm."""
+
+_COLUMNS = ["lane", "phase", "start_s", "end_s", "worker", "task", "lasted", "estimated", "note", "step"]
+_ESTIMATED = "estimated: the longest of its downloads, as no wait was recorded"
 
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Bars to draw (lane, phase, start_s, end_s, worker, task), the lanes from top to bottom, and what was left out."""
+    """Bars to draw, the lanes from top to bottom, the names of workers, and what was left out.
+
+    `bars`: lane, phase, start_s, end_s, worker, task, lasted (ms), estimated, note, and step on the
+    critical path where a task on it executes; what is kept warm may end after
+    `until_s`, where the axis ends. `names`: worker_id -> 'w3', also of workers that were left out.
+    `lost`: lane and at_s of each request that no worker became ready for.
+    """
 
     bars: pd.DataFrame
     lanes: tuple[str, ...]
-    workers: int
+    names: Mapping[str, str]
+    lost: pd.DataFrame
+    ends_s: float
     workers_left_out: int
+    bars_left_out: int
+
+    @property
+    def until_s(self) -> float:
+        """Where the axis ends: at the end of the run, or a little later where something is kept warm after it."""
+        warm = self.bars.loc[self.bars["phase"] == "kept warm", "end_s"]
+        begins = min(0.0, float(self.bars["start_s"].min())) if len(self.bars) else 0.0
+        return max(
+            self.ends_s, min(float(warm.max()), self.ends_s + BEYOND * (self.ends_s - begins)) if len(warm) else 0
+        )
+
+    def lasted_ms(self, phase: str) -> float:
+        """Return how long a phase lasted, summed over workers and tasks."""
+        return float(self.bars.loc[self.bars["phase"] == phase, "lasted"].sum())
 
 
 @dataclass(slots=True)
 class _Worker:
-    number: int
     first_ms: float
-    ready_ms: float | None
-    tasks: list[tuple[float, float, dict[str, object]]]
+    invocations: list[dict[str, Any]] = field(default_factory=list)
+    tasks: list[tuple[float, float, dict[str, Any]]] = field(default_factory=list)
 
 
-def timeline(workers: pd.DataFrame, tasks: pd.DataFrame, most_lanes: int = 120) -> Timeline:
+def timeline(workers: pd.DataFrame, tasks: pd.DataFrame, most_lanes: int = 120, most_bars: int = 5_000) -> Timeline:
     """Return the bars of one run.
 
-    `workers`: worker_id, requested_ms, ready_ms; `tasks`: worker_id, task, start_ms and the five phases; all offsets in
-    milliseconds from one zero. Lanes are in the order workers were requested; beyond `most_lanes` workers are left out.
+    `workers`, one row per invocation: worker_id, requested_ms, ready_ms, released_ms, keep_warm_ms, reused_ms (when its
+    container was used again), reused_here and reused_by (by which worker, of this run or another); `tasks`: worker_id,
+    task, start_ms, the phases, longest_download_ms and critical_step; all offsets in milliseconds from one zero. Lanes are in the order
+    workers were requested; workers beyond `most_lanes`, and the shortest bars beyond `most_bars`, are left out.
     """
-    found = _gather(workers, tasks)
-    bars: list[dict[str, object]] = []
+    found = sorted(_gather(workers, tasks).items(), key=lambda item: item[1].first_ms)
+    names = {worker_id: f"w{number}" for number, (worker_id, _) in enumerate(found, start=1)}
+    bars: list[dict[str, Any]] = []
     lanes: list[str] = []
     drawn = 0
-    for number, (worker_id, worker) in enumerate(sorted(found.items(), key=lambda item: item[1].first_ms), start=1):
-        worker.number = number
-        own_lanes, own_bars = _draw(worker_id, worker)
+    for worker_id, worker in found:
+        own_lanes, own_bars = _draw(worker_id, worker, names)
         if lanes and len(lanes) + len(own_lanes) > most_lanes:
             break
         lanes += own_lanes
         bars += own_bars
         drawn += 1
-    columns = ["lane", "phase", "start_s", "end_s", "worker", "task", "lasted"]
-    return Timeline(pd.DataFrame(bars, columns=columns), tuple(lanes), len(found), len(found) - drawn)
+    everything = pd.DataFrame(bars, columns=_COLUMNS)
+    ends_s = everything.loc[everything["phase"] != "kept warm", "end_s"].max() if bars else 0.0
+    kept = everything[everything["lane"].isin(lanes[:most_lanes])]
+    kept = kept.loc[kept["lasted"].nlargest(most_bars).index.sort_values()] if len(kept) > most_bars else kept
+    left_out = len(everything) - len(kept)
+    lost = [(names[worker_id], at / 1000) for worker_id, worker in found[:drawn] for at in _lost(worker)]
+    return Timeline(
+        kept,
+        tuple(lanes[:most_lanes]),
+        names,
+        pd.DataFrame(lost, columns=["lane", "at_s"]),
+        float(ends_s),
+        len(found) - drawn,
+        left_out,
+    )
 
 
 def _gather(workers: pd.DataFrame, tasks: pd.DataFrame) -> dict[str, _Worker]:
     found: dict[str, _Worker] = {}
-    for place, row in enumerate(workers.to_dict("records")):
-        requested, ready = _known(row["requested_ms"]), _known(row["ready_ms"])
-        name = row["worker_id"] if isinstance(row["worker_id"], str) else f"(unlinked {place + 1})"
-        if name not in found:
-            found[name] = _Worker(0, requested if requested is not None else ready or 0.0, ready, [])
+    for place, row in enumerate(workers.to_dict("records"), start=1):
+        name = row["worker_id"] if isinstance(row["worker_id"], str) else f"(unlinked {place})"
+        first = next((time for key in ("requested_ms", "ready_ms") if (time := _known(row[key])) is not None), 0.0)
+        found.setdefault(name, _Worker(first)).invocations.append({str(key): value for key, value in row.items()})
     for row in tasks.to_dict("records"):
         start = _known(row["start_ms"])
         if start is None:
             continue
         name = row["worker_id"] if isinstance(row["worker_id"], str) else "(none)"
-        worker = found.setdefault(name, _Worker(0, start, None, []))
-        worker.tasks.append((start, start + sum(_phases(row).values()), {str(key): row[key] for key in row}))
+        values = {str(key): value for key, value in row.items()}
+        end = start + sum(lasted for _, lasted, _ in _phases(values))
+        found.setdefault(name, _Worker(start)).tasks.append((start, end, values))
     return found
 
 
-def _draw(worker_id: str, worker: _Worker) -> tuple[list[str], list[dict[str, object]]]:
-    name = f"w{worker.number}"
+def _lost(worker: _Worker) -> list[float]:
+    times = [(_known(one["requested_ms"]), _known(one["ready_ms"])) for one in worker.invocations]
+    return [requested for requested, ready in times if requested is not None and ready is None]
+
+
+def _draw(worker_id: str, worker: _Worker, names: Mapping[str, str]) -> tuple[list[str], list[dict[str, Any]]]:
+    name = names[worker_id]
     ends: list[float] = []
-    bars: list[dict[str, object]] = []
+    bars: list[dict[str, Any]] = []
 
-    def bar(lane: str, phase: str, start: float, end: float, task: object = "") -> None:
-        bars.append(
-            {
-                "lane": lane,
-                "phase": phase,
-                "start_s": start / 1000,
-                "end_s": end / 1000,
-                "worker": worker_id,
-                "task": task,
-                "lasted": end - start,
-            }
-        )
+    def bar(
+        lane: str, phase: str, start: float, end: float, task: str = "", note: str = "", step: object = None
+    ) -> None:
+        if end > start:
+            estimated, told = note == _ESTIMATED, _known(step)
+            values = (lane, phase, start / 1000, end / 1000, worker_id, task, end - start, estimated, note, told)
+            bars.append(dict(zip(_COLUMNS, values, strict=True)))
 
-    if worker.ready_ms is not None and worker.ready_ms > worker.first_ms:
-        bar(name, "start-up", worker.first_ms, worker.ready_ms)
-    if worker.tasks:
-        alive = worker.ready_ms if worker.ready_ms is not None else min(start for start, _, _ in worker.tasks)
-        released = max(end for _, end, _ in worker.tasks)
-        if released > alive:
-            bar(name, "alive, no task", alive, released)
     for start, end, row in sorted(worker.tasks, key=lambda task: task[:2]):
         place = next((number for number, busy in enumerate(ends) if busy <= start + 0.001), len(ends))
         ends[place : place + 1] = [end]
-        lane = name if place == 0 else f"{name} +{place}"
-        for phase, lasted in _phases(row).items():
-            if lasted > 0:
-                bar(lane, phase, start, start + lasted, row["task"])
+        for phase, lasted, note in _phases(row):
+            lane, step = (
+                name if place == 0 else f"{name} +{place}",
+                row["critical_step"] if phase == "execution" else None,
+            )
+            bar(lane, phase, start, start + lasted, str(row["task"]), note, step)
             start += lasted
+    starts = [start for start, _, _ in worker.tasks]
+    released = list(ends)
+    for one in worker.invocations:
+        requested, ready, left = (_known(one[key]) for key in ("requested_ms", "ready_ms", "released_ms"))
+        if requested is not None and ready is not None:
+            bar(name, "start-up", requested, ready)
+        starts += [] if ready is None else [ready]
+        released += [] if left is None else [left]
+        if left is not None:
+            own = max([left, *ends]) if len(worker.invocations) == 1 else left
+            until, note = _kept_warm(one, names)
+            bar(name, "kept warm", own, until or own, note=note)
+    readied = [time for one in worker.invocations if (time := _known(one["ready_ms"])) is not None]
+    if released and starts:
+        bar(name, "alive, no task", min(readied or starts), max(released))
     return [name, *(f"{name} +{place}" for place in range(1, len(ends)))], bars
 
 
-def _phases(row: dict[str, object] | dict[object, object]) -> dict[str, float]:
-    values: dict[str, object] = {str(key): value for key, value in row.items()}
-    return {
-        "input wait": _known(values["input_wait_ms"]) or 0.0,
-        "execution": _known(values["execution_ms"]) or 0.0,
-        "upload": _known(values["upload_ms"]) or 0.0,
-        "hand-over": (_known(values["counters_ms"]) or 0.0) + (_known(values["invocation_ms"]) or 0.0),
-    }
+def _kept_warm(one: Mapping[str, Any], names: Mapping[str, str]) -> tuple[float | None, str]:
+    reused, expires = _known(one["reused_ms"]), _known(one["keep_warm_ms"])
+    if reused is not None:
+        by = names.get(one["reused_by"], "another worker") + " of this run" if one["reused_here"] else "another run"
+        return reused, f"its container was then, most probably, taken over by {by}"
+    return expires, "" if expires is None else "until its keep-alive, as estimated, ended"
+
+
+def _phases(row: Mapping[str, Any]) -> list[tuple[str, float, str]]:
+    """Return a task's phases one after the other: name, how long in ms, and a note.
+
+    Inputs are downloaded at once, so the longest download bounds what downloading took of the recorded wait.
+    """
+    waited, longest = _known(row["input_wait_ms"]), _known(row["longest_download_ms"]) or 0.0
+    download = longest if waited is None else min(longest, waited)
+    note = (
+        _ESTIMATED if waited is None else f"the longest of its downloads; {duration(waited)} waited for inputs in all"
+    )
+    return [
+        ("input wait", (waited or download) - download, ""),
+        ("download", download, note),
+        ("execution", _known(row["execution_ms"]) or 0.0, ""),
+        ("upload", _known(row["upload_ms"]) or 0.0, ""),
+        ("hand-over", (_known(row["counters_ms"]) or 0.0) + (_known(row["invocation_ms"]) or 0.0), ""),
+    ]
 
 
 def _known(value: object) -> float | None:
-    if not isinstance(value, (int, float)) or isnan(value):
-        return None
-    return float(value)
+    return None if not isinstance(value, (int, float)) or isnan(value) else float(value)
 
 
 def never_ready(workers: pd.DataFrame) -> int:
     """Return how many workers were requested and never became ready."""
-    return int(sum(_known(value) is None for value in _column(workers, "ready_ms")))
-
-
-def _column(frame: pd.DataFrame, name: str) -> Iterable[object]:
-    return frame[name].tolist()
+    return int(workers["ready_ms"].isna().sum())

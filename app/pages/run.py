@@ -2,69 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from app import charts, parts, queries, sentences
+from app import charts, critical_path, parts, queries, sentences
+from app.charts.runs import MOST_EDGES
 from app.dag_layout import layout
-from app.plain import label, labels, plain
+from app.plain import label, plain
+from app.run_choice import choose
 from app.store import Store
-from app.timeline import never_ready, timeline
+from app.timeline import PHASES, Timeline, never_ready, timeline
 from app.units import count, duration, figure, known, ratio
 
-MOST_RUNS = 1_000
 MOST_NODES = 400
-ALL = "All workflows"
-
-
-def choose(store: Store) -> str:
-    """Return the id of the run chosen, from the widgets or from ?run= in the address."""
-    wanted = st.query_params.get("run")
-    workflows = labels(store.frame(queries.WORKFLOWS)["workflow"].tolist(), 40)
-    left, right = st.columns([1, 3])
-    chosen = left.selectbox("Workflow", [ALL, *workflows], key="run_workflow")
-    runs = store.frame(
-        queries.RUNS, all=chosen == ALL, workflow=None if chosen == ALL else workflows[chosen], most=MOST_RUNS
-    )
-    ids = runs["run_id"].tolist()
-    if wanted and wanted not in ids and chosen == ALL and not store.frame(queries.RUN, run=wanted).empty:
-        ids = [wanted, *ids]
-    if wanted and wanted not in ids and chosen == ALL:
-        parts.nothing(f"No run {label(wanted, 140)} in this generation. Showing the newest instead.")
-    named = _names(store, ids, runs)
-    if wanted in ids:
-        place = ids.index(wanted)
-    else:
-        planned = (runs["is_complete"].eq(True) & runs["sla"].notna()).tolist()
-        place = planned.index(True) if True in planned else 0
-    name = right.selectbox(
-        f"Run ({len(ids):,}{' newest' if len(ids) >= MOST_RUNS else ''})", list(named), index=place, key=f"run_{chosen}"
-    )
-    run = str(named[name])
-    if wanted != run:
-        st.query_params["run"] = run
-    return run
-
-
-def _names(store: Store, ids: list[str], runs: pd.DataFrame) -> dict[str, str]:
-    rows: dict[str, dict[str, Any]] = {
-        str(row["run_id"]): {str(name): value for name, value in row.items()} for row in runs.to_dict("records")
-    }
-    named: dict[str, str] = {}
-    for run in ids:
-        row = rows[run] if run in rows else store.record(queries.RUN, run=run)
-        when = "no submission time" if pd.isna(row["submitted_at"]) else f"{row['submitted_at']:%Y-%m-%d %H:%M:%S}"
-        flag = "" if row["is_complete"] is True else " · incomplete"
-        base = name = (
-            f"{label(row['workflow'], 28)} · {label(row['planner'], 28)} · {label(row['sla'], 12)} · {when}{flag}"
-        )
-        number = 2
-        while name in named:
-            name, number = f"{base} ({number})", number + 1
-        named[name] = run
-    return named
 
 
 def headline(run: dict[str, Any]) -> None:
@@ -129,39 +82,106 @@ def missing(run: dict[str, Any], workers: pd.DataFrame, tasks: pd.DataFrame) -> 
     left = tasks[tasks["left_metrics"].astype(bool)]
     if not left.empty and left["input_wait_ms"].isna().all():
         found.append(
-            "No task records how long it waited for its inputs (flexible workers never do), so the time axis below shows no input wait."
+            "No task records how long it waited for its inputs (flexible workers never do): the time axis below shows the longest download of each instead, as an estimate."
         )
     return found
 
 
-def show_dag(store: Store, run: str, tasks: pd.DataFrame, lanes: dict[str, str]) -> None:
-    """Draw the DAG."""
-    st.header("The DAG")
-    edges = store.frame(queries.RUN_EDGES, run=run)
+def show_dag(
+    store: Store, run: dict[str, Any], tasks: pd.DataFrame, paths: pd.DataFrame, names: Mapping[str, str]
+) -> None:
+    """Draw the DAG with its critical paths, and say what they consisted of."""
+    st.header("The DAG and its critical path")
+    edges = store.frame(queries.RUN_EDGES, run=run["run_id"])
     nodes = tasks.drop_duplicates("task_id", keep="last")
     if nodes.empty:
         parts.nothing("This run left no tasks and no edges: there is no DAG to draw.")
         return
+    on = {path: critical_path.tasks_on(paths, path) for path in ("observed", "planned")}
+    said = critical_path.sentences(paths, run["makespan_ms"], bool(run["has_plan"] and run["planned_tasks"]))
+    for sentence in said:
+        st.markdown(sentence)
     if edges.empty:
         st.caption("The source recorded no dependencies: tasks are shown in one layer.")
-    drawn = nodes.head(MOST_NODES)
-    if len(drawn) < len(nodes):
-        st.caption(f"Drawn: the first {len(drawn):,} of {len(nodes):,} tasks, by start; the table below lists more.")
-    places = layout(drawn["task_id"], edges.itertuples(index=False, name=None))
-    drawn = drawn.assign(lane=[lanes.get(worker, "") or label(worker, 24) for worker in drawn["worker_id"]])
-    functions = drawn["function"].nunique()
+    first = nodes["task_id"].isin([*on["observed"], *on["planned"]])
+    drawn = pd.concat([nodes[first], nodes[~first]]).head(MOST_NODES)
+    between = edges[edges["upstream_task_id"].isin(drawn["task_id"]) & edges["task_id"].isin(drawn["task_id"])]
+    if len(drawn) < len(nodes) or len(between) > MOST_EDGES:
+        st.caption(
+            f"Drawn: {len(drawn):,} of {len(nodes):,} tasks, those on a critical path first, then by start, and at most "
+            f"{MOST_EDGES:,} of the {len(between):,} dependencies between them; the table below lists more."
+        )
+    functions = {str(task): str(name) for task, name in zip(nodes["task_id"], nodes["function"], strict=True)}
+    places = layout(drawn["task_id"], between.itertuples(index=False, name=None), functions)
+    drawn = drawn.assign(lane=[names.get(worker, "") or label(worker, 24) for worker in drawn["worker_id"]])
+    hollow = int((~drawn["left_metrics"].astype(bool)).sum())
     parts.chart(
-        charts.dag(drawn, edges, places),
-        f"DAG of the run: {count(len(drawn), 'task')} of {count(functions, 'function')} in "
-        f"{1 + max(place.layer for place in places.values())} layers, {count(len(edges), 'dependency', 'dependencies')}, "
-        f"{int((~drawn['left_metrics'].astype(bool)).sum())} without metrics.",
+        charts.dag(drawn, between, places, on),
+        f"DAG of the run: {count(len(drawn), 'task')} of {count(drawn['function'].nunique(), 'function')} in "
+        f"{count(1 + max(place.layer for place in places.values()), 'layer')}, {count(len(edges), 'dependency', 'dependencies')}, "
+        f"{hollow:,} without metrics. " + " ".join(said).replace("**", "").replace("`", ""),
         "dag",
     )
     notes = ["Left to right in order of dependency; colour and shape tell functions apart."]
-    if drawn["on_critical_path"].eq(True).any():
-        notes.append("A ring marks the critical path as planned.")
-    if not drawn["left_metrics"].astype(bool).all():
+    if on["observed"]:
+        notes.append(
+            "Thick line and ring: the observed critical path, which from the end goes back to the input that was ready last."
+        )
+    if on["planned"]:
+        notes.append("Dashed line and outer ring: the critical path as planned.")
+    if hollow:
         notes.append("Hollow: left no metrics.")
+    st.caption(" ".join(notes))
+    steps = critical_path.table(paths, functions, names)
+    if steps.empty:
+        return
+    st.subheader("Critical path, step by step")
+    parts.table(steps.head(5_000), "The observed critical path, step by step", _numbers(steps))
+    st.caption(
+        "As observed. A step lasts from the end of the step before it (the first: from the submission) to its own end, and its "
+        "parts add up to it. Hand-over: the task before was still telling the tasks that wait for it. Gap: what no recorded phase "
+        "explains, such as a place on the worker, an earlier attempt, or clocks of two machines (then it may be negative)."
+    )
+    parts.how(queries.RUN_PATHS, {"run": run["run_id"]})
+
+
+def show_workers(drawn: Timeline, since: str) -> None:
+    """Draw the workers in time."""
+    st.header("The workers, in time")
+    if drawn.bars.empty:
+        parts.nothing("No worker of this run left a time: neither starts nor tasks were recorded.")
+        return
+    lasted = {phase: drawn.lasted_ms(phase) for phase in PHASES if phase != "kept warm"}
+    told = ", ".join(f"{phase} {duration(value)}" for phase, value in lasted.items() if value)
+    warm = int((drawn.bars["phase"] == "kept warm").sum())
+    parts.chart(
+        charts.workers(drawn, since),
+        f"Workers of the run on a time axis: {count(len(drawn.names), 'worker')}; summed over them: {told or 'no time recorded'}; "
+        f"{count(warm, 'container')} kept warm afterwards. The last phase ends {duration(1000 * drawn.ends_s)} after {since}.",
+        "workers",
+    )
+    notes = [
+        "One lane per worker in order of request, more where it ran several tasks at once (`+1`). The grey line behind the "
+        "bars follows the observed critical path: from a task to what the next one waited for. Input wait ends with the download, drawn as long as the longest one, as inputs are downloaded at "
+        "once. Hand-over: updating counters and launching downstream workers. Clocks are of several machines: a bar may begin "
+        "before its worker was ready."
+    ]
+    if drawn.bars["estimated"].any():
+        notes.append(
+            "Outlined downloads are estimated: their workers recorded no wait, so what comes after them is drawn that much later than "
+            "the recorded finish times have it."
+        )
+    if warm:
+        notes.append(
+            "Thin and light: the container is kept warm after its worker's release, until it is taken over or its keep-alive ends "
+            "(both inferred); the axis cuts it, the tooltip does not."
+        )
+    if drawn.workers_left_out:
+        notes.append(
+            f"Left out: {count(drawn.workers_left_out, 'worker')} of {len(drawn.names):,}, the ones requested last."
+        )
+    if drawn.bars_left_out:
+        notes.append(f"Left out: the {count(drawn.bars_left_out, 'shortest bar')}.")
     st.caption(" ".join(notes))
 
 
@@ -199,7 +219,7 @@ def _numbers(frame: pd.DataFrame) -> dict[str, Any]:
     for name in frame.columns:
         if "ratio" in name:
             formats[name] = st.column_config.NumberColumn(name, format="%.2f")
-        elif name.endswith("_ms"):
+        elif name.endswith(("_ms", "(ms)")):
             formats[name] = st.column_config.NumberColumn(name, format="%.1f")
         elif name.endswith("_bytes"):
             formats[name] = st.column_config.NumberColumn(name, format="localized")
@@ -248,38 +268,15 @@ headline(run)
 if gaps := missing(run, workers, tasks):
     st.info("\n".join(f"- {sentence}" for sentence in gaps) if len(gaps) > 1 else gaps[0], icon=":material/info:")
 
-zero = workers["requested_ms"].min() if not workers.empty and pd.isna(run["submitted_at"]) else None
-timed = tasks[tasks["left_metrics"].astype(bool)].rename(columns={"start_offset_ms": "start_ms"})
-if zero is not None or timed["start_ms"].isna().all():
-    first = timed["started_at"].min()
-    timed = timed.assign(start_ms=(timed["started_at"] - first).dt.total_seconds() * 1000)
-drawn = timeline(workers, timed.assign(task=timed["function"]))
-lanes = (
-    dict(zip(drawn.bars["worker"], drawn.bars["lane"].str.partition(" ")[0], strict=True)) if len(drawn.bars) else {}
-)
+paths = store.frame(queries.RUN_PATHS, run=run_id)
+timed = tasks[tasks["left_metrics"].astype(bool)]
+attempts = timed["attempt"].fillna(1)
+named = [f"{name}, attempt {int(n)}" if n != 1 else name for name, n in zip(timed["function"], attempts, strict=True)]
+steps = timed["task_id"].map(critical_path.tasks_on(paths, "observed")).where(timed["is_last_attempt"].eq(True))
+drawn = timeline(workers, timed.assign(task=named, critical_step=steps))
 
-show_dag(store, run_id, tasks, lanes)
-
-st.header("The workers, in time")
-if drawn.bars.empty:
-    parts.nothing("No worker of this run left a time: neither starts nor tasks were recorded.")
-else:
-    parts.chart(
-        charts.workers(drawn),
-        f"Workers of the run on a time axis: {count(drawn.workers, 'worker')} with start-up, input wait, execution, upload, "
-        f"hand-over and time without a task; the last bar ends {drawn.bars['end_s'].max():.2f} s after submission.",
-        "workers",
-    )
-    notes = [
-        "One lane per worker in order of request, more where it ran several tasks at once (`+1`). Input wait includes downloads; "
-        "hand-over is updating counters and launching downstream workers. Clocks are of several machines: a bar may begin "
-        "before its worker was ready."
-    ]
-    if drawn.workers_left_out:
-        notes.append(
-            f"Left out: {count(drawn.workers_left_out, 'worker')} of {drawn.workers:,}, the ones requested last."
-        )
-    st.caption(" ".join(notes))
+show_dag(store, run, tasks, paths, drawn.names)
+show_workers(drawn, "the first thing recorded" if pd.isna(run["submitted_at"]) else "submission")
 with st.expander(f"The workers: {count(len(workers), 'start')}"):
     parts.table(workers.head(5_000), "Workers launched for the run", _numbers(workers))
     parts.how(queries.RUN_WORKERS, {"run": run_id})

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from time import monotonic
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.dag_layout import Place, layout
-from app.timeline import never_ready, timeline
 
 
 def test_a_task_stands_to_the_right_of_its_longest_path() -> None:
@@ -41,43 +42,15 @@ def test_every_edge_points_right_and_no_two_tasks_share_a_place(edges: set[tuple
     assert len(set(places.values())) == len(places)
 
 
-def _tasks(*rows: tuple[str, float, float]) -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            {"worker_id": worker, "task": "t", "start_ms": start, "input_wait_ms": 5.0, "execution_ms": execution,
-             "upload_ms": None, "counters_ms": None, "invocation_ms": None}
-            for worker, start, execution in rows
-        ]
-    )  # fmt: skip
+def test_a_name_fits_between_neighbours_that_run_different_functions() -> None:
+    places = layout(["a", "b", "c"], [], {"a": "f", "b": "f", "c": "g"})
+    assert [places[name].height for name in "abc"] == pytest.approx([-1.3, -0.3, 1.3])
 
 
-def test_tasks_at_once_get_lanes_of_their_own_and_later_ones_return_to_the_first() -> None:
-    workers = pd.DataFrame([{"worker_id": "w", "requested_ms": 0.0, "ready_ms": 50.0}])
-    drawn = timeline(workers, _tasks(("w", 60, 20), ("w", 70, 20), ("w", 100, 20)))
-    assert drawn.lanes == ("w1", "w1 +1")
-    executions = drawn.bars[drawn.bars["phase"] == "execution"]
-    assert executions[["lane", "start_s", "end_s"]].values.tolist() == [
-        ["w1", 0.065, 0.085],
-        ["w1 +1", 0.075, 0.095],
-        ["w1", 0.105, 0.125],
-    ]
-    alive = drawn.bars[drawn.bars["phase"] == "alive, no task"].iloc[0]
-    assert (alive["start_s"], alive["end_s"]) == (0.05, 0.125)
-
-
-def test_a_worker_that_never_was_ready_keeps_its_lane() -> None:
-    workers = pd.DataFrame(
-        [
-            {"worker_id": "w", "requested_ms": 0.0, "ready_ms": None},
-            {"worker_id": None, "requested_ms": 1.0, "ready_ms": 2.0},
-        ]
-    )
-    drawn = timeline(workers, _tasks())
-    assert drawn.lanes == ("w1", "w2")
-    assert never_ready(workers) == 1
-
-
-def test_workers_beyond_the_lanes_are_counted() -> None:
-    workers = pd.DataFrame([{"worker_id": f"w{n}", "requested_ms": float(n), "ready_ms": n + 5.0} for n in range(10)])
-    drawn = timeline(workers, _tasks(), most_lanes=4)
-    assert (len(drawn.lanes), drawn.workers, drawn.workers_left_out) == (4, 10, 6)
+def test_thousands_of_edges_are_laid_out_while_one_waits() -> None:
+    tasks = [f"t{number:03d}" for number in range(400)]
+    edges = [(a, b) for a in tasks[:200] for b in tasks[200:]]
+    begun = monotonic()
+    places = layout(tasks, edges)
+    assert monotonic() - begun < 5
+    assert {place.layer for place in places.values()} == {0, 1}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -388,3 +389,85 @@ def test_figures_read_as_people_write_them() -> None:
         "2 hours ago",
         "2 days ago",
     ]
+
+
+def _show(tables: dict[str, list[dict[str, Any]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    home = dumps.take_in(tmp_path / "home", dumps.write(tmp_path / "dump", tables))
+    at = visit(home, "run", monkeypatch, run=tables["runs"][0]["run_id"])
+    assert not at.exception
+    return at
+
+
+def test_a_run_says_what_its_critical_path_consisted_of(tiny: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = visit(tiny, "run", monkeypatch, run="run-wf-2")
+    text = said(at)
+    # Submitted at 0; the worker is asked for at 100 ms and ready at 400; f+a executes 200 and uploads 10, until 610; f+b
+    # executes from 700 until 1200, so 100 ms before the request and 90 ms before f+b are explained by nothing.
+    assert (
+        "The observed critical path has 2 tasks and takes the whole makespan, **1.20 s**: execution 700 ms (58.3 %), "
+        "start-up of workers 300 ms (25.0 %), gap 190 ms (15.8 %), upload 10.0 ms (0.83 %)."
+    ) in text
+    assert "2 of the 2 tasks on the observed path are on it." in text
+    steps = next(frame.value for frame in at.dataframe if "whole step (ms)" in frame.value.columns)
+    assert steps[["step", "worker", "whole step (ms)", "planned path"]].values.tolist() == [
+        [1, "w1", 610.0, "on it"],
+        [2, "w1", 590.0, "on it"],
+    ]
+
+
+def test_a_run_without_a_sink_or_a_plan_still_has_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = dumps.one_run(2, planned=False)
+    del tables["runs"][0]["sink_task_id"]
+    at = _show(tables, tmp_path, monkeypatch)
+    assert "the observed critical path ends at the task that ended last, `f+b`. It has 2 tasks" in said(at)
+    assert "The planner expected" not in said(at)
+
+
+def test_a_run_without_edges_submission_or_workers_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = dumps.one_run(2)
+    del tables["runs"][0]["submitted_at"]
+    tables["edges"], tables["invocations"] = [], []
+    at = _show(tables, tmp_path, monkeypatch)
+    assert "The source recorded no dependencies" in said(at)
+    assert "how long it took is unknown" in said(at)
+
+
+def test_each_attempt_is_drawn_and_the_path_counts_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = dumps.one_run(2)
+    again = {**tables["tasks"][1], "attempt": 2, "started_at": "2026-01-01T10:02:02.000"}
+    tables["tasks"][1]["status"] = "failed"
+    tables["tasks"].append(again)
+    tables["task_inputs"] = [
+        {"run_id": again["run_id"], "task_id": again["task_id"], "object_id": name, "input_bytes": 1, "download_ms": ms}
+        for name, ms in (("a", 5.0), ("b", 7.0))
+    ]
+    at = _show(tables, tmp_path, monkeypatch)
+    assert "takes the whole makespan, **2.50 s**" in said(at)
+    tasks = store.current().frame(queries.RUN_TASKS, run=again["run_id"])
+    assert tasks["start_ms"].tolist() == [400.0, 700.0, 2000.0]
+    assert tasks["longest_download_ms"].fillna(0).tolist() == [0.0, 0.0, 7.0]
+    assert tasks["download_ms"].fillna(0).tolist() == [0.0, 0.0, 12.0]
+
+
+def test_a_worker_of_a_run_knows_who_took_over_its_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = dumps.merged(dumps.one_run(1), dumps.one_run(2))
+    first, second = tables["invocations"]
+    first["container_id"] = second["container_id"] = "c"
+    second["reported_state"] = "warm"
+    _show(tables, tmp_path, monkeypatch)
+    reading = store.current()
+    taken = reading.frame(queries.RUN_WORKERS, run=first["run_id"]).iloc[0]
+    assert (taken["reused_ms"], taken["reused_by"], taken["reused_here"]) == (60_100.0, "w", False)
+    assert reading.frame(queries.RUN_WORKERS, run=second["run_id"])["reused_ms"].isna().all()
+
+
+def test_recorded_runs_of_every_kind_are_shown(sample_home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLOWSCOPE_HOME", str(sample_home.root))
+    kinds = store.current().frame(
+        "select planner, is_complete, arg_max(run_id, workers) as run_id from run_summary group by all order by all"
+    )
+    assert len(kinds) > 6
+    for run in kinds["run_id"]:
+        at = visit(sample_home, "run", monkeypatch, run=run)
+        assert not at.exception
+        assert "critical path" in said(at) or "no DAG to draw" in said(at)
