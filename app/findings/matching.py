@@ -2,7 +2,7 @@
 
 Runs of two groups make a pair where everything that was recorded of their design is the same: workflow, structure, planner,
 SLA, environment, and every tag whose values occur in both groups (a seed, an input scale, another switch of the
-experiment). Where too few pair up, or many fall together, runs are compared within workflow, memory and environment instead,
+experiment). Where too few pair up, or many fall together, runs are compared within workflow, structure, memory and environment,
 and what differs besides is said.
 """
 
@@ -54,10 +54,13 @@ METRICS = {
 
 _DESIGN = ("workflow", "structure_hash", "planner", "sla", "environment")
 _FIXED_BY_TAGS = ("planner", "sla", "environment")
-_STRATA = ("workflow", "memory_mb", "environment")
+_STRATA = ("workflow", "structure_hash", "memory_mb", "environment")
 _MOST_TAGS = 40
 _KEPT = 0.8
 _SAME = 0.02
+_PAIRED = 4
+"""Runs a block may have on average for blocks to be pairs; larger ones are strata."""
+
 
 Way = Literal["paired", "stratified"]
 Codes = NDArray[np.int64]
@@ -110,13 +113,13 @@ def match(runs: pd.DataFrame, groups: pd.Series[Any], reference: Hashable, other
     ids = _ids(keys.values())
     kept = _kept(ids, both["is_other"].to_numpy(bool))
     pairs = len(np.unique(ids[kept]))
-    if pairs >= MINIMUM_PAIRS and kept.sum() < 2 * MINIMUM_IN_STRATUM * pairs:
+    if pairs >= MINIMUM_PAIRS and kept.sum() <= _PAIRED * pairs:
         way: Way = "paired"
         held, blocks = tuple(keys), both.assign(block=ids)[kept]
     else:
         way = "stratified"
         held, blocks = _stratified(both, keys, by)
-    recorded = {name: both[name] for name in ("planner", "sla", "environment", "memory_mb")} | tags
+    recorded = {name: both[name] for name in ("structure_hash", "planner", "sla", "environment", "memory_mb")} | tags
     free = tuple(
         name
         for name, column in recorded.items()
@@ -203,7 +206,7 @@ def _keys(both: pd.DataFrame, tags: Mapping[str, pd.Series[Any]], by: str) -> di
 
 
 def _stratified(both: pd.DataFrame, keys: Mapping[str, Codes], by: str) -> tuple[tuple[str, ...], pd.DataFrame]:
-    """Return what is held equal and the runs in strata: more than workflow, memory and environment where few are lost by it."""
+    """Return what is held equal and the runs in strata: more than workflow, structure, memory and environment where few are lost by it."""
     is_other = both["is_other"].to_numpy(bool)
     columns = {name: _codes(both[name]) for name in (*_STRATA, "planner", "sla") if name != by} | {
         name: codes for name, codes in keys.items() if name.startswith("tag ")

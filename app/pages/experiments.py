@@ -96,7 +96,7 @@ store = parts.open_store_with_runs()
 parts.freshness(store)
 st.markdown(
     "What was tried on purpose, and what came of it. Runs are compared like with like: in pairs where everything on record of their "
-    "design is the same, else within workflow, memory and environment."
+    "design is the same, else within workflow, structure, memory and environment."
 )
 evidence = showing.which_runs(store)
 showing.show(evidence, "experiments")
