@@ -66,9 +66,11 @@ def _found(
     return find(_question, _evidence)
 
 
-def show(own: Evidence, page: str) -> None:
+def show(own: Evidence, page: str, first: str = "") -> None:
     """Show the findings of a page: the answers first, each with its chart, how it was computed, and its data."""
-    wanted = [question for question in QUESTIONS if question.page == page]
+    wanted = sorted(
+        (question for question in QUESTIONS if question.page == page), key=lambda question: question.code != first
+    )
     with st.spinner(f"Computing {count(len(wanted), 'answer')} …"):
         every = [found(own, question) for question in wanted]
     told = [finding for finding in every if finding.answer.status not in _UNTOLD]

@@ -156,8 +156,8 @@ def show_workers(drawn: Timeline, since: str) -> None:
     warm = int((drawn.bars["phase"] == "kept warm").sum())
     parts.chart(
         charts.workers(drawn, since),
-        f"Workers of the run on a time axis: {count(len(drawn.names), 'worker')}; summed over them: {told or 'no time recorded'}; "
-        f"{count(warm, 'container')} kept warm afterwards. The last phase ends {duration(1000 * drawn.ends_s)} after {since}.",
+        f"Workers of the run on a time axis: {count(len(drawn.names), 'worker')}; summed over what is drawn: {told or 'no time recorded'}; "
+        f"{count(warm, 'container')} kept warm afterwards. The last phase drawn ends {duration(1000 * drawn.ends_s)} after {since}.",
         "workers",
     )
     notes = [
@@ -181,7 +181,7 @@ def show_workers(drawn: Timeline, since: str) -> None:
             f"Left out: {count(drawn.workers_left_out, 'worker')} of {len(drawn.names):,}, the ones requested last."
         )
     if drawn.bars_left_out:
-        notes.append(f"Left out: the {count(drawn.bars_left_out, 'shortest bar')}.")
+        notes.append(f"Left out: {count(drawn.bars_left_out, 'bar')}, the shortest or those of lanes below the last.")
     st.caption(" ".join(notes))
 
 
@@ -231,7 +231,7 @@ def show_predictions(store: Store, run: str) -> None:
     st.header("Predicted and observed, over the run")
     errors = store.frame(queries.RUN_ERRORS, run=run)
     if errors.empty:
-        parts.nothing("There is nothing to compare: the plan holds no predictions for this run.")
+        parts.nothing("There is nothing to compare: no plan predicted this run.")
         return
     order = {name: place for place, name in enumerate(("makespan", "execution", "startup", "download", "upload"))}
     errors = errors.sort_values("metric", key=lambda names: names.map(lambda name: order.get(name, 9)))
