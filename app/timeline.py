@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isnan
 from typing import Any
@@ -133,32 +133,43 @@ def _draw(worker_id: str, worker: _Worker, names: Mapping[str, str]) -> tuple[li
             values = (lane, phase, start / 1000, end / 1000, worker_id, task, end - start, estimated, note, told)
             bars.append(dict(zip(_COLUMNS, values, strict=True)))
 
-    for start, end, row in sorted(worker.tasks, key=lambda task: task[:2]):
+    worker.tasks.sort(key=lambda task: task[:2])
+    for start, end, row in worker.tasks:
         place = next((number for number, busy in enumerate(ends) if busy <= start + 0.001), len(ends))
         ends[place : place + 1] = [end]
+        lane = name if place == 0 else f"{name} +{place}"
         for phase, lasted, note in _phases(row):
-            lane, step = (
-                name if place == 0 else f"{name} +{place}",
-                row["critical_step"] if phase == "execution" else None,
-            )
+            step = row["critical_step"] if phase == "execution" else None
             bar(lane, phase, start, start + lasted, str(row["task"]), note, step)
             start += lasted
-    starts = [start for start, _, _ in worker.tasks]
-    released = list(ends)
+    last = max((end for _, end, _ in worker.tasks), default=None)
+    only = len(worker.invocations) == 1
+    alive = []
     for one in worker.invocations:
-        requested, ready, left = (_known(one[key]) for key in ("requested_ms", "ready_ms", "released_ms"))
+        requested, ready, released = (_known(one[key]) for key in ("requested_ms", "ready_ms", "released_ms"))
         if requested is not None and ready is not None:
             bar(name, "start-up", requested, ready)
-        starts += [] if ready is None else [ready]
-        released += [] if left is None else [left]
-        if left is not None:
-            own = max([left, *ends]) if len(worker.invocations) == 1 else left
+        if only and last is not None:
+            released = max(last, released if released is not None else last)
+        if released is not None:
+            alive += [] if ready is None else [(ready, released)]
             until, note = _kept_warm(one, names)
-            bar(name, "kept warm", own, until or own, note=note)
-    readied = [time for one in worker.invocations if (time := _known(one["ready_ms"])) is not None]
-    if released and starts:
-        bar(name, "alive, no task", min(readied or starts), max(released))
+            bar(name, "kept warm", released, released if until is None else until, note=note)
+    if not alive and worker.tasks:
+        alive = [(worker.tasks[0][0], last or 0.0)]
+    for start, end in _idle(alive, [(start, end) for start, end, _ in worker.tasks]):
+        bar(name, "alive, no task", start, end)
     return [name, *(f"{name} +{place}" for place in range(1, len(ends)))], bars
+
+
+def _idle(alive: Sequence[tuple[float, float]], busy: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float]]:
+    """Yield the times within the alive ones that none of the busy ones, in order of their start, cover."""
+    for begin, end in alive:
+        for start, stop in busy:
+            if start > begin:
+                yield begin, min(start, end)
+            begin = max(begin, min(stop, end))
+        yield begin, end
 
 
 def _kept_warm(one: Mapping[str, Any], names: Mapping[str, str]) -> tuple[float | None, str]:

@@ -11,7 +11,7 @@ from app.charts.base import NEUTRAL, SHAPES, Drawn, cycled
 from app.dag_layout import Place
 from app.plain import label
 from app.timeline import PHASES, Timeline
-from app.units import duration
+from app.units import duration, known
 
 OBSERVED, PLANNED = "observed critical path", "planned critical path"
 MOST_EDGES = 3_000
@@ -108,26 +108,29 @@ def _nodes(nodes: pd.DataFrame, places: Mapping[str, Place], paths: Mapping[str,
         }
     )
     for name in ("input wait", "execution", "upload"):
-        drawn[name] = [duration(value) for value in nodes[f"{name.replace(' ', '_')}_ms"].tolist()]
+        drawn[name] = [
+            duration(value) if known(value) else "none recorded"
+            for value in nodes[f"{name.replace(' ', '_')}_ms"].tolist()
+        ]
     for path in ("observed", "planned"):
         drawn[path] = [task in paths[path] for task in tasks]
     drawn["critical path"] = [
-        ", ".join(f"{path}, step {steps[task]}" for path, steps in paths.items() if task in steps) or "no"
+        "; ".join(f"{path}: step {steps[task]}" for path, steps in paths.items() if task in steps) or "no"
         for task in tasks
     ]
     return drawn
 
 
 def _lines(edges: pd.DataFrame, places: Mapping[str, Place], paths: Mapping[str, Mapping[str, int]]) -> pd.DataFrame:
-    """Return a line for each dependency, and one more for each critical path it is on: those first."""
-    rows = [
-        (places[a].layer, places[a].height, places[b].layer, places[b].height, name)
+    """Return a line for each dependency, evenly thinned where there are too many, and one for each path it is on."""
+    between = [
+        (places[a].layer, places[a].height, places[b].layer, places[b].height, _of_paths(a, b, paths))
         for a, b in edges[["upstream_task_id", "task_id"]].itertuples(index=False)
         if a in places and b in places
-        for name in ("", *_of_paths(a, b, paths))
     ]
-    rows.sort(key=lambda row: row[4] == "")
-    return pd.DataFrame(rows[:MOST_EDGES], columns=["x", "y", "x2", "y2", "path"])
+    rows = [(*line, "") for *line, _ in between[:: max(1, -(-len(between) // MOST_EDGES))]]
+    rows += [(*line, name) for *line, on in between for name in on]
+    return pd.DataFrame(rows, columns=["x", "y", "x2", "y2", "path"])
 
 
 def _of_paths(a: str, b: str, paths: Mapping[str, Mapping[str, int]]) -> list[str]:
@@ -152,7 +155,7 @@ def workers(drawn: Timeline, since: str = "submission") -> Drawn:
     """Draw the workers' time: one lane each, phases by colour and by thickness, an estimated one as an outline."""
     lanes = list(drawn.lanes)
     bars = drawn.bars.assign(
-        worker=[label(name, 40) for name in drawn.bars["worker"]],
+        worker=[f"{drawn.names[name]} · {label(name, 40)}" for name in drawn.bars["worker"]],
         task=[label(name) for name in drawn.bars["task"]],
         lasted=[duration(value) for value in drawn.bars["lasted"]],
     )

@@ -161,10 +161,10 @@ def show_workers(drawn: Timeline, since: str) -> None:
         "workers",
     )
     notes = [
-        "One lane per worker in order of request, more where it ran several tasks at once (`+1`). The grey line behind the "
-        "bars follows the observed critical path: from a task to what the next one waited for. Input wait ends with the download, drawn as long as the longest one, as inputs are downloaded at "
-        "once. Hand-over: updating counters and launching downstream workers. Clocks are of several machines: a bar may begin "
-        "before its worker was ready."
+        "One lane per worker in order of request, more where it ran several tasks at once (`+1`). The grey line behind the bars "
+        "follows the observed critical path: from a task to what the next one waited for. Input wait ends with the download, drawn "
+        "as long as the longest one, as inputs are downloaded at once. Hand-over: updating counters and launching downstream "
+        "workers. Clocks are of several machines: a bar may begin before its worker was ready."
     ]
     if drawn.bars["estimated"].any():
         notes.append(

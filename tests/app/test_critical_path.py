@@ -117,8 +117,8 @@ def test_the_dag_draws_each_path_in_its_own_way() -> None:
     assert sorted(drawn) == ["", "", "", "observed critical path", "planned critical path"]
     told = {row["task"]: row["critical path"] for rows in spec["datasets"].values() for row in rows if "task" in row}
     assert told == {
-        "f+a": "observed, step 1, planned, step 1",
-        "g+b": "observed, step 2",
-        "h+c": "planned, step 2",
+        "f+a": "observed: step 1; planned: step 1",
+        "g+b": "observed: step 2",
+        "h+c": "planned: step 2",
         "i+d": "no",
     }

@@ -53,7 +53,7 @@ def test_a_worker_starts_waits_downloads_executes_uploads_and_hands_over() -> No
         ("w1", "upload", 110, 115),
         ("w1", "hand-over", 115, 118),
     ]
-    assert _spans(drawn, "alive, no task") == [("w1", "alive, no task", 50, 118)]
+    assert _spans(drawn, "alive, no task") == [("w1", "alive, no task", 50, 60)]
     assert drawn.ends_s == pytest.approx(0.118)
     assert not drawn.bars["estimated"].any()
 
@@ -125,6 +125,23 @@ def test_a_container_taken_over_before_its_release_by_the_clocks_is_not_kept_war
     assert _spans(drawn, "kept warm") == []
 
 
+def test_a_worker_is_idle_where_none_of_its_tasks_runs() -> None:
+    tasks = _tasks(_task(20, 30), _task(30, 40), _task(100, 10))
+    drawn = timeline(_workers({"requested_ms": 0.0, "ready_ms": 10.0, "released_ms": 150.0}), tasks)
+    assert _spans(drawn, "alive, no task") == [
+        ("w1", "alive, no task", 10, 20),
+        ("w1", "alive, no task", 70, 100),
+        ("w1", "alive, no task", 110, 150),
+    ]
+    assert drawn.lasted_ms("alive, no task") == pytest.approx(80)
+
+
+def test_a_worker_without_a_start_is_alive_from_its_first_task() -> None:
+    assert _spans(timeline(_workers(), _tasks(_task(20, 30), _task(90, 5))), "alive, no task") == [
+        ("w1", "alive, no task", 50, 90)
+    ]
+
+
 def test_a_worker_launched_again_has_two_starts() -> None:
     drawn = timeline(
         _workers(
@@ -135,6 +152,7 @@ def test_a_worker_launched_again_has_two_starts() -> None:
     )
     assert drawn.lanes == ("w1",)
     assert _spans(drawn, "start-up") == [("w1", "start-up", 0, 10), ("w1", "start-up", 50, 60)]
+    assert _spans(drawn, "alive, no task") == []
 
 
 def test_a_worker_that_never_was_ready_keeps_its_lane_and_is_marked() -> None:
@@ -159,13 +177,11 @@ def test_one_worker_with_more_tasks_at_once_than_lanes_leaves_the_last_ones_out(
 
 
 def test_beyond_the_bars_the_shortest_are_left_out() -> None:
-    drawn = timeline(_workers(), _tasks(*(_task(100 * n, n + 1) for n in range(10))), most_bars=4)
-    assert _spans(drawn, "execution") == [
-        ("w1", "execution", 700, 708),
-        ("w1", "execution", 800, 809),
-        ("w1", "execution", 900, 910),
-    ]
-    assert drawn.bars_left_out == 7
+    tasks = (_task(0, 40), _task(40, 10), _task(50, 30), _task(80, 20))
+    drawn = timeline(_workers(), _tasks(*tasks), most_bars=2)
+    assert _spans(drawn, *PHASES) == [("w1", "execution", 0, 40), ("w1", "execution", 50, 80)]
+    assert drawn.bars_left_out == 2
+    assert drawn.ends_s == 0.1
 
 
 @pytest.mark.parametrize(
