@@ -149,7 +149,9 @@ def show_workers(drawn: Timeline, since: str) -> None:
     """Draw the workers in time."""
     st.header("The workers, in time")
     if drawn.bars.empty:
-        parts.nothing("No worker of this run left a time: neither starts nor tasks were recorded.")
+        parts.nothing(
+            "There is nothing to draw: no worker of this run is known to have become ready, and no task left a time."
+        )
         return
     lasted = {phase: drawn.lasted_ms(phase) for phase in PHASES if phase != "kept warm"}
     told = ", ".join(f"{phase} {duration(value)}" for phase, value in lasted.items() if value)
