@@ -1,90 +1,224 @@
-"""Questions that wait for what the warehouse does not hold yet: they say what is missing."""
+"""Questions that wait for a method or for data: each looks at what the selection holds and says what is missing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 from app.findings.evidence import Evidence
 from app.findings.finding import Answer, Question, not_enough
+from app.plain import plain
+from app.units import count, duration, percent
+
+EVENTS = """
+-- When optimisations acted, against when their worker became ready: what is recorded of it.
+select
+    count(distinct (run_id, task_id, optimization, target_task_id)) as applied,
+    count(distinct (run_id, task_id, optimization, target_task_id)) filter (where happened_at is not null) as timed
+from optimizations
+semi join selected_runs on optimizations.run_id = selected_runs.run_id
+where stage = 'applied' and optimization in ('preload', 'taskdup')
+"""
+
+PHASES = """
+-- What is recorded of the parts of a start-up.
+select
+    count(*) as starts,
+    count(*) filter (where cardinality(phases) > 0) as with_phases,
+    count(*) filter (where len(list_filter(map_keys(phases), lambda name: regexp_matches(lower(name), 'librar|import|depend'))) > 0)
+        as with_libraries
+from invocations
+semi join selected_runs on invocations.run_id = selected_runs.run_id
+"""
+
+PREDICTORS = """
+-- Who predicted what.
+select predictor, count(distinct run_id) as runs, count(relative_error) as predictions
+from prediction_errors
+semi join selected_runs on prediction_errors.run_id = selected_runs.run_id
+group by predictor
+order by predictor
+"""
+
+WIDTHS = """
+-- Workflows whose number of tasks differs between runs: their fan-out is not fixed beforehand.
+with sizes as (
+    select workflow, count(distinct tasks_expected) as widths, count(*) as runs
+    from selected_runs
+    where tasks_expected is not null
+    group by workflow
+)
+
+select count(*) as workflows, count(*) filter (where widths > 1) as varying, coalesce(sum(runs), 0)::bigint as runs
+from sizes
+"""
+
+KINDS = """
+-- Tasks by kind: executables, functions, and those whose source does not say.
+select
+    count(*) as tasks,
+    count(*) filter (where kind = 'executable') as executables,
+    count(*) filter (where kind = 'function') as functions,
+    median(execution_ms) filter (where kind = 'executable') as executable_ms,
+    median(execution_ms) filter (where kind = 'function') as function_ms
+from tasks
+semi join selected_runs on tasks.run_id = selected_runs.run_id
+"""
+
+LAMBDA = """
+-- Invocations on AWS Lambda, and what its logs add to a start: init and billed time, the most memory used.
+select
+    count(*) as invocations,
+    count(distinct invocations.run_id) as runs,
+    count(*) filter (where reported_state = 'cold' or init_ms is not null) as cold,
+    median(init_ms) as init_ms,
+    sum(billed_ms)::double as billed_ms,
+    median(max_memory_mb / nullif(memory_mb, 0)) as memory_used
+from invocations
+inner join selected_runs on invocations.run_id = selected_runs.run_id
+where regexp_matches(lower(coalesce(engine, '') || ' ' || coalesce(environment, '')), 'lambda')
+"""
 
 
-def _missing(sentence: str, would_change: str) -> Callable[[Evidence], Answer]:
-    return lambda _evidence: not_enough(sentence, would_change)
+def _acting(evidence: Evidence) -> Answer:
+    seen = evidence.record(EVENTS)
+    recorded = (
+        f"Of {count(seen['applied'], 'pre-load or task duplication', 'pre-loads and task duplications')} applied, "
+        f"{int(seen['timed']):,} have a recorded time"
+        if seen["applied"]
+        else "No pre-load and no task duplication was applied in this selection"
+    )
+    return not_enough(
+        f"{recorded}; when they would have acted at worker-ready is not computed: it takes a simulation of the run.",
+        "Simulated alternatives of these runs, and an engine that records when each optimisation acts.",
+        n=int(seen["applied"]), counted="applied optimisations",
+    )  # fmt: skip
 
+
+def _libraries(evidence: Evidence) -> Answer:
+    seen = evidence.record(PHASES)
+    starts = int(seen["starts"])
+    if not seen["with_phases"]:
+        sentence = (
+            f"None of {count(starts, 'start')} records its phases, so what part of it goes to libraries cannot be told."
+        )
+    elif not seen["with_libraries"]:
+        sentence = f"{int(seen['with_phases']):,} of {count(starts, 'start')} record phases, and no phase is named for libraries."
+    else:
+        sentence = (
+            f"{int(seen['with_libraries']):,} of {count(starts, 'start')} record a phase for libraries; what fetching "
+            "them on demand would save is not computed yet."
+        )
+    return not_enough(
+        sentence,
+        "A source that records the phases of a start, or starts of one function with and without its libraries.",
+        n=starts, counted="starts",
+    )  # fmt: skip
+
+
+def _predictors(evidence: Evidence) -> Answer:
+    seen = evidence.frame(PREDICTORS)
+    rivals = [str(name) for name in seen["predictor"] if name != "engine"]
+    if seen.empty:
+        sentence = "No prediction is in this selection: runs without history make no plan, and no other predictor has been evaluated."
+    elif not rivals:
+        sentence = (
+            "The engine's recorded plan is the only predictor in this selection: there is nothing to compare it with."
+        )
+    else:
+        shown = ", ".join(plain(name, 30) for name in rivals[:3])
+        sentence = f"{count(len(rivals), 'predictor')} beside the engine's plan ({shown}) left predictions; ranking them is not computed yet."
+    return not_enough(
+        sentence,
+        "Predictors trained and evaluated on these runs.",
+        n=int(seen["predictions"].sum()), counted="predictions",
+    )  # fmt: skip
+
+
+def _history(evidence: Evidence) -> Answer:
+    seen = evidence.frame(PREDICTORS)
+    return not_enough(
+        "How accuracy falls with less history is not computed: it takes predictors evaluated with histories of several lengths.",
+        "Predictors evaluated with the last few runs, or a sample of them, instead of all.",
+        n=int(seen["predictions"].sum()), counted="predictions",
+    )  # fmt: skip
+
+
+def _fan_out(evidence: Evidence) -> Answer:
+    seen = evidence.record(WIDTHS)
+    varying, workflows = int(seen["varying"]), int(seen["workflows"])
+    sentence = (
+        f"{varying:,} of {count(workflows, 'workflow')} {'has' if varying == 1 else 'have'} runs of different numbers of tasks"
+        if workflows
+        else "No run of this selection records its number of tasks"
+    )
+    return not_enough(
+        f"{sentence}; predicting a run before its fan-out is known is not computed: it takes a simulation.",
+        "Simulation with the width as a random variable, and runs of one dynamic workflow beside the same work as two static ones.",
+        n=int(seen["runs"]),
+    )  # fmt: skip
+
+
+def _executables(evidence: Evidence) -> Answer:
+    seen = evidence.record(KINDS)
+    tasks, executables = int(seen["tasks"]), int(seen["executables"])
+    if not executables:
+        sentence = (
+            f"None of {count(tasks, 'task')} is recorded as an executable ({int(seen['functions']):,} as functions)."
+        )
+    else:
+        sentence = (
+            f"{executables:,} of {count(tasks, 'task')} {'is an executable' if executables == 1 else 'are executables'}, with a median "
+            f"execution of {duration(seen['executable_ms'])} ({duration(seen['function_ms'])} for functions); whether that is the "
+            "kind's doing is not computed yet."
+        )
+    return not_enough(
+        sentence, "The same work run as executables and as functions.", n=executables, counted="executables"
+    )
+
+
+def _lambda(evidence: Evidence) -> Answer:
+    seen: dict[str, Any] = evidence.record(LAMBDA)
+    invocations = int(seen["invocations"])
+    if not invocations:
+        return Answer(
+            "not applicable",
+            "No invocation of this selection says that it ran on AWS Lambda: neither its engine nor its environment is named so.",
+            would_change="Logs of AWS Lambda.",
+        )
+    return not_enough(
+        f"{count(invocations, 'invocation')} ran on AWS Lambda, {int(seen['cold']):,} of them cold (median init {duration(seen['init_ms'])}, "
+        f"billed {duration(seen['billed_ms'])} in all, {percent(seen['memory_used'])} of the memory used in the median); "
+        "how sure that is, and by function, is not computed yet.",
+        "More logs of AWS Lambda.",
+        n=invocations, counted="invocations",
+    )  # fmt: skip
+
+
+def _next(evidence: Evidence) -> Answer:
+    seen = evidence.record("select count(*) as runs from selected_runs")
+    return not_enough(
+        "What to run next is not ranked yet. The Experiments page says of every comparison how many more runs would decide it.",
+        "The comparisons of all experiments side by side, with the spread they were recorded with.",
+        n=int(seen["runs"]),
+    )
+
+
+_SIMULATION = "Simulated runs; not computed yet."
+_METHOD = "Not computed yet: the answer says what of it is on record."
 
 QUESTIONS = (
     Question(
-        "F12",
-        "How long after the worker is ready do pre-load and task duplication act, and would acting at worker-ready be earlier?",
-        "optimisations",
-        "",
-        _missing(
-            "Simulated alternatives are missing: nothing says yet when they would have acted at worker-ready.",
-            "Forward simulation of the recorded runs.",
-        ),
+        "F12", "How long after the worker is ready do pre-load and task duplication act, and would acting at worker-ready be earlier?",
+        "optimisations", _SIMULATION, _acting,
     ),
+    Question("F14", "What part of start-up goes to libraries, and what would fetching them on demand save?", "cold_starts", _METHOD, _libraries),
+    Question("F15", "Which predictor is best for each metric, and by how much does it beat the engine's rule?", "prediction_accuracy", _METHOD, _predictors),
+    Question("F16", "How much history does prediction need: accuracy against metrics kept, in runs and bytes?", "prediction_accuracy", _METHOD, _history),
     Question(
-        "F14",
-        "What part of start-up goes to libraries, and what would fetching them on demand save?",
-        "cold_starts",
-        "",
-        _missing(
-            "The time start-up spends on libraries is not recorded: starts have no phases.",
-            "A source that records the phases of a start, or starts with and without libraries.",
-        ),
+        "F17", "How well are runs predicted whose fan-out is only known at run time: one dynamic workflow against two static ones?",
+        "prediction_accuracy", _SIMULATION, _fan_out,
     ),
-    Question(
-        "F15",
-        "Which predictor is best for each metric, and by how much does it beat the engine's rule?",
-        "prediction_accuracy",
-        "",
-        _missing(
-            "The engine's recorded plan is the only predictor in the warehouse: there is nothing to compare it with.",
-            "Predictors trained and evaluated on these runs.",
-        ),
-    ),
-    Question(
-        "F16",
-        "How much history does prediction need: accuracy against metrics kept, in runs and bytes?",
-        "prediction_accuracy",
-        "",
-        _missing(
-            "No predictor has been evaluated with a shortened history.",
-            "Predictors evaluated with histories of several lengths.",
-        ),
-    ),
-    Question(
-        "F17",
-        "How well are runs predicted whose fan-out is only known at run time: one dynamic workflow against two static ones?",
-        "prediction_accuracy",
-        "",
-        _missing(
-            "No simulation with a fan-out of unknown width is in the warehouse.",
-            "Forward simulation with the width as a random variable.",
-        ),
-    ),
-    Question(
-        "F19",
-        "How do executables as tasks compare with functions, in time and in predictability?",
-        "planners_and_cost",
-        "",
-        _missing("No task is an executable: every recorded task is a function.", "Runs whose tasks are executables."),
-    ),
-    Question(
-        "F22",
-        "What do workers on AWS Lambda show: cold starts, init time, billed time, memory headroom?",
-        "cold_starts",
-        "",
-        _missing("No run comes from AWS Lambda.", "Logs of AWS Lambda."),
-    ),
-    Question(
-        "F24",
-        "What should be run next: which comparison is undecided, and how many runs would decide it?",
-        "experiments",
-        "",
-        _missing(
-            "The power of a comparison is not simulated yet. The Experiments page says of each comparison how many more runs would decide it.",
-            "Forward simulation, and resampling of the recorded spread.",
-        ),
-    ),
-)
+    Question("F19", "How do executables as tasks compare with functions, in time and in predictability?", "planners_and_cost", _METHOD, _executables),
+    Question("F22", "What do workers on AWS Lambda show: cold starts, init time, billed time, memory headroom?", "cold_starts", _METHOD, _lambda),
+    Question("F24", "What should be run next: which comparison is undecided, and how many runs would decide it?", "experiments", _METHOD, _next),
+)  # fmt: skip
