@@ -11,11 +11,13 @@ from app.findings import (
     environments,
     experiments,
     failures,
+    less_memory,
     optimisations,
     planners,
     resources,
     slas,
     startup,
+    task_limit,
     unanswered,
 )
 from app.findings.evidence import Evidence
@@ -32,11 +34,13 @@ QUESTIONS: tuple[Question, ...] = tuple(
                 environments,
                 experiments,
                 failures,
+                less_memory,
                 optimisations,
                 planners,
                 resources,
                 slas,
                 startup,
+                task_limit,
                 unanswered,
             )
             for question in theme.QUESTIONS

@@ -60,9 +60,9 @@ def _sentence(other: str, reference: str, matched: Matched, chosen: Compared, le
             if matched.way == "paired"
             else f"only {count(chosen.n, 'complete run')} in strata with runs of both"
         )
-        return f"{other} cannot be compared with {reference}: {why}."
+        return f"{other} cannot be compared with {reference}: {why}. {losses(matched, level).sentence}."
     decision, needed = chosen.ratio.decision, chosen.ratio.needed(level)
-    interval = phrases.times(chosen.ratio).replace("95 %", f"{100 * level:.4g} %")
+    interval = phrases.times(chosen.ratio, level)
     name = METRICS[chosen.metric]
     unit = "pairs" if matched.way == "paired" else "runs"
     ends = {
@@ -76,5 +76,7 @@ def _sentence(other: str, reference: str, matched: Matched, chosen: Compared, le
             else "how many more would decide cannot be told"
         ),
     }[decision]
-    lost, _, _, _ = losses(matched)
-    return f"{name.capitalize() if name[0].islower() else name} of {other} is {interval} that of {reference}: {ends}. {lost[0].upper()}{lost[1:]}."
+    return (
+        f"{name[0].upper()}{name[1:]} of {other} is {interval} that of {reference}: {ends}{phrases.but(matched)}. "
+        f"{losses(matched, level).sentence}."
+    )

@@ -25,18 +25,37 @@ from app.findings.statistics import (
 )
 
 RUNS = """
--- The runs selected, each with the memory of its tasks (NULL where they had several sizes).
+-- The runs selected, each with the memory of its tasks, else of its workers, else of its plan (NULL where several sizes
+-- occur). A run whose last task failed has no result: it counts as incomplete here.
 with sizes as (
-    select run_id, case when min(memory_mb) = max(memory_mb) then min(memory_mb) end as memory_mb
-    from tasks
+    select run_id, 1 as source, memory_mb from tasks
+    union all
+    select run_id, 2, memory_mb from invocations
+    union all
+    select run_id, 3, memory_mb from planned_tasks
+),
+
+by_source as (
+    select run_id, source, min(memory_mb) as smallest, max(memory_mb) as largest
+    from sizes
+    semi join selected_runs on sizes.run_id = selected_runs.run_id
+    where memory_mb is not null
+    group by run_id, source
+),
+
+of_run as (
+    select run_id, arg_min(case when smallest = largest then smallest else -1 end, source) as memory_mb
+    from by_source
     group by run_id
 )
+
 select
-    selected_runs.run_id, workflow, structure_hash, planner, sla, environment, tags, submitted_at, is_complete,
-    sizes.memory_mb, makespan_ms, gb_seconds_derived, cost_usd, startup_ms, execution_ms, download_ms, upload_ms,
-    input_wait_ms, workers, input_bytes, failed_tasks, killed_workers
+    selected_runs.run_id, workflow, structure_hash, planner, sla, environment, tags, submitted_at,
+    is_complete and not coalesce(makespan_ms is null and failed_tasks > 0, false) as is_complete,
+    nullif(of_run.memory_mb, -1) as memory_mb, makespan_ms, gb_seconds_derived, cost_usd, startup_ms, execution_ms,
+    download_ms, upload_ms, input_wait_ms, workers, input_bytes, failed_tasks, killed_workers
 from selected_runs
-left join sizes on selected_runs.run_id = sizes.run_id
+left join of_run on selected_runs.run_id = of_run.run_id
 order by selected_runs.submitted_at, selected_runs.run_id
 """
 
@@ -52,12 +71,16 @@ METRICS = {
 }
 """What groups of runs are compared by, and how it is called."""
 
+UNITS = {"gb_seconds_derived": "GB-s", "cost_usd": "USD", "workers": "workers"}
+"""The units of those that are not milliseconds."""
+
 _DESIGN = ("workflow", "structure_hash", "planner", "sla", "environment")
 _FIXED_BY_TAGS = ("planner", "sla", "environment")
-_STRATA = ("workflow", "structure_hash", "memory_mb", "environment")
+_STRATA = ("workflow", "structure_hash", "environment")
 _MOST_TAGS = 40
 _KEPT = 0.8
-_SAME = 0.02
+_REASONS = ("structure_hash", "planner", "sla", "environment")
+_SAME, _CONFOUNDED = 0.02, 0.1
 _PAIRED = 4
 """Runs a block may have on average for blocks to be pairs; larger ones are strata."""
 
@@ -71,7 +94,8 @@ class Matched:
     """Two groups of runs laid beside each other.
 
     `blocks`: the runs with columns `block` (runs of one block are alike in all of `held_equal`) and `is_other`.
-    `free`: what was recorded, differs between the groups, and is not held equal.
+    `free`: what was recorded, differs between the groups, and is not held equal; `confounded`: what of it may well be
+    the reason for a difference (structure, planner, SLA, environment, where the groups' shares differ by more than a tenth).
     """
 
     way: Way
@@ -79,6 +103,7 @@ class Matched:
     held_equal: tuple[str, ...]
     free: tuple[str, ...]
     unmatched: int
+    confounded: tuple[str, ...] = ()
 
     @property
     def pairs(self) -> int:
@@ -119,13 +144,20 @@ def match(runs: pd.DataFrame, groups: pd.Series[Any], reference: Hashable, other
     else:
         way = "stratified"
         held, blocks = _stratified(both, keys, by)
-    recorded = {name: both[name] for name in ("structure_hash", "planner", "sla", "environment", "memory_mb")} | tags
-    free = tuple(
-        name
+    recorded = {name: both[name] for name in (*_REASONS, "memory_mb")} | tags
+    apart = {
+        name: _apart(column[blocks.index], blocks["is_other"])
         for name, column in recorded.items()
-        if name not in held and _tag_name(name) != by and _differs(column[blocks.index], blocks["is_other"])
+        if name not in held and _tag_name(name) != by
+    }
+    return Matched(
+        way,
+        blocks,
+        held,
+        tuple(name for name, share in apart.items() if share > _SAME),
+        len(both) - len(blocks),
+        tuple(name for name in _REASONS if apart.get(name, 0) > _CONFOUNDED),
     )
-    return Matched(way, blocks, held, free, len(both) - len(blocks))
 
 
 def compare(matched: Matched, metric: str, level: float = 0.95, *, lost_rank_last: bool = False) -> Compared:
@@ -142,11 +174,12 @@ def compare(matched: Matched, metric: str, level: float = 0.95, *, lost_rank_las
     if matched.way == "paired":
         pairs = _pairs(known)
         ratio, n = paired_ratio(pairs, level), len(pairs)
+    elif lost_rank_last:
+        ratio, n = None, len(known)  # a mean of strata has no rank for what never ended
     else:
-        ratio = stratified_ratio(known.rename(columns={"block": "stratum"}), level)
-        n = len(known)
+        ratio, n = stratified_ratio(known.rename(columns={"block": "stratum"}), level), len(known)
     return Compared(
-        metric, matched.way, ratio, n, len(known), int((~complete).sum()), *(_median(side) for side in sides)
+        metric, matched.way, ratio, ratio.n if ratio else n, len(known), int((~complete).sum()), *map(_median, sides)
     )
 
 
@@ -159,19 +192,14 @@ def by_workflow(matched: Matched, metric: str, level: float = 0.95) -> dict[obje
     return found
 
 
-def lost(matched: Matched) -> tuple[tuple[int, int], tuple[int, int], int, int]:
-    """Return (incomplete, runs) of the reference and of the other group, and of the pairs that lost one side: which side."""
+def lost(matched: Matched) -> list[tuple[int, int, int, int]]:
+    """Return per block: incomplete runs of the reference, all of it, incomplete runs of the other group, all of it."""
     runs = matched.blocks.assign(lost=~matched.blocks["is_complete"].eq(True))
-    sides = [runs["lost"][runs["is_other"] == side] for side in (False, True)]
-    each = runs.groupby(["block", "is_other"])["lost"].any().unstack("is_other")
-    reference_only = int((each[False] & ~each[True]).sum()) if not each.empty else 0
-    other_only = int((each[True] & ~each[False]).sum()) if not each.empty else 0
-    return (
-        (int(sides[0].sum()), len(sides[0])),
-        (int(sides[1].sum()), len(sides[1])),
-        reference_only,
-        other_only,
-    )
+    counts = runs.groupby(["block", "is_other"])["lost"].agg(["sum", "count"]).unstack("is_other", fill_value=0)
+    if counts.empty:
+        return []
+    columns = [counts[kind, side] for side in (False, True) for kind in ("sum", "count")]
+    return [tuple(map(int, row)) for row in zip(*columns, strict=True)]  # type: ignore[misc]  # four of them
 
 
 def tag_values(runs: pd.DataFrame, tag: str) -> pd.Series[Any]:
@@ -183,8 +211,8 @@ def _keys(both: pd.DataFrame, tags: Mapping[str, pd.Series[Any]], by: str) -> di
     """Return what pairs of runs must have in common, as the number of each run's value (-1: none).
 
     A tag is a key if some value of it occurs in both groups. A column that the tags already fix is none (a run that died may
-    lack its plan, and its planner with it). A tag that is left free without bringing two runs of a group together,
-    and without most pairs falling apart, says how runs turned out rather than how they were set up, and is none.
+    lack its plan, and its planner with it). A tag that keeps apart mostly pairs of which
+    a run was lost says how runs turned out rather than how they were set up, and is none.
     """
     is_other = both["is_other"].to_numpy(bool)
     usable = {
@@ -200,7 +228,7 @@ def _keys(both: pd.DataFrame, tags: Mapping[str, pd.Series[Any]], by: str) -> di
             if name in keys and ((repeats and _is_fixed(keys[name], by_tags)) or _is_split(keys[name], is_other)):
                 del keys[name]
     for name in usable:
-        if _is_outcome(keys, name, is_other):
+        if _is_outcome(keys, name, is_other, both["is_complete"].eq(True).to_numpy(bool)):
             del keys[name]
     return keys
 
@@ -208,7 +236,8 @@ def _keys(both: pd.DataFrame, tags: Mapping[str, pd.Series[Any]], by: str) -> di
 def _stratified(both: pd.DataFrame, keys: Mapping[str, Codes], by: str) -> tuple[tuple[str, ...], pd.DataFrame]:
     """Return what is held equal and the runs in strata: more than workflow, structure, memory and environment where few are lost by it."""
     is_other = both["is_other"].to_numpy(bool)
-    columns = {name: _codes(both[name]) for name in (*_STRATA, "planner", "sla") if name != by} | {
+    chosen = () if by == "planner" or "memory" in by else ("memory_mb",)  # what a planner or a setting chooses itself
+    columns = {name: _codes(both[name]) for name in (*_STRATA, *chosen, "planner", "sla") if name != by} | {
         name: codes for name, codes in keys.items() if name.startswith("tag ")
     }
     held: list[str] = []
@@ -224,13 +253,14 @@ def _stratified(both: pd.DataFrame, keys: Mapping[str, Codes], by: str) -> tuple
     return tuple(held), both.assign(block=ids)[kept]
 
 
-def _is_outcome(keys: Mapping[str, Codes], name: str, is_other: NDArray[np.bool_]) -> bool:
+def _is_outcome(keys: Mapping[str, Codes], name: str, is_other: NDArray[np.bool_], complete: NDArray[np.bool_]) -> bool:
+    """Return whether leaving a tag free gains pairs of single runs, most of which lost a run: it says how runs turned out."""
     with_it, without = _ids(keys.values()), _ids(codes for other, codes in keys.items() if other != name)
     kept = _kept(without, is_other)
-    before, after = len(np.unique(with_it[_kept(with_it, is_other)])), len(np.unique(without[kept]))
     sizes = [np.bincount(without[kept & (is_other == side)]) for side in (False, True)]
-    one_to_one = all(size.max(initial=0) <= 1 for size in sizes)
-    return after > before and one_to_one and before * 2 >= after
+    gained = kept & ~_kept(with_it, is_other)
+    pairs, with_a_loss = np.unique(without[gained]), np.unique(without[gained & ~complete])
+    return all(size.max(initial=0) <= 1 for size in sizes) and 0 < len(pairs) <= 2 * len(with_a_loss)
 
 
 def _kept(ids: Codes, is_other: NDArray[np.bool_], least: int = 1) -> NDArray[np.bool_]:
@@ -278,13 +308,16 @@ def _is_split(codes: Codes, is_other: NDArray[np.bool_]) -> bool:
     return bool((codes >= 0).any()) and not _shared(codes, is_other)
 
 
-def _differs(column: pd.Series[Any], is_other: pd.Series[bool]) -> bool:
-    """Return whether the values of the two groups differ in distribution."""
-    codes = _codes(column) + 1
-    sides = [np.bincount(codes[is_other == side], minlength=codes.max(initial=0) + 1) for side in (False, True)]
+def _apart(column: pd.Series[Any], is_other: pd.Series[bool]) -> float:
+    """Return by how much the share of some value differs between the groups, among the runs whose value is known."""
+    codes = _codes(column)
+    sides = [
+        np.bincount(codes[(is_other == side) & (codes >= 0)], minlength=codes.max(initial=0) + 1)
+        for side in (False, True)
+    ]
     if not all(side.sum() for side in sides):
-        return False
-    return bool(np.abs(sides[0] / sides[0].sum() - sides[1] / sides[1].sum()).max() > _SAME)
+        return float(any(side.sum() for side in sides))
+    return float(np.abs(sides[0] / sides[0].sum() - sides[1] / sides[1].sum()).max())
 
 
 def _tags(runs: pd.DataFrame) -> dict[str, pd.Series[Any]]:

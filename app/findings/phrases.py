@@ -14,11 +14,11 @@ from app.units import UNKNOWN, count, figure, percent
 _NAMES = {"memory_mb": "memory", "sla": "SLA", "structure_hash": "structure"}
 
 
-def times(found: Interval | None) -> str:
+def times(found: Interval | None, level: float = 0.95) -> str:
     """Return '0.89 times (95 % interval 0.85 to 0.93)'."""
     if found is None:
         return UNKNOWN
-    return f"{_ratio(found.value)} times (95 % interval {_ratio(found.low)} to {_ratio(found.high)})"
+    return f"{_ratio(found.value)} times ({100 * level:.4g} % interval {_ratio(found.low)} to {_ratio(found.high)})"
 
 
 def share(found: Interval | None) -> str:
@@ -33,17 +33,17 @@ def effect(name: str, found: Interval | None, unit: str = "ratio") -> Effect | N
     return None if found is None else Effect(name, found.value, found.low, found.high, unit)
 
 
-def decided(found: Compared) -> str:
+def decided(found: Compared, level: float = 0.95) -> str:
     """Say what one comparison decides: 'makespan is 0.89 times (95 % interval 0.85 to 0.93)', and if it decides nothing."""
     name = METRICS.get(found.metric, found.metric)
     if found.ratio is None:
         return f"of {name} too little can be compared"
-    said = f"{name} is {times(found.ratio)}"
+    said = f"{name} is {times(found.ratio, level)}"
     if found.ratio.decision == "no difference":
         return f"{said}, no difference beyond 5 %"
     if found.ratio.decision != "undecided":
         return said
-    needed = found.ratio.needed()
+    needed = found.ratio.needed(level)
     more = f", about {needed:,} {'pairs' if found.way == 'paired' else 'runs'} in all would decide" if needed else ""
     return f"{said}, undecided{more}"
 
@@ -60,6 +60,14 @@ def rests_on(matched: Matched) -> str:
     return f"{how}{free}"
 
 
+def but(matched: Matched) -> str:
+    """Return what else may be the reason for a difference: '; but their planner differs too', nothing where nothing is known."""
+    if not matched.confounded:
+        return ""
+    verb = "differs" if len(matched.confounded) == 1 else "differ"
+    return f"; but their {' and '.join(_NAMES.get(name, name) for name in matched.confounded)} {verb} too"
+
+
 def listed(names: Iterable[str]) -> str:
     """Return column and tag names as a list in Markdown."""
     shown = [
@@ -70,4 +78,9 @@ def listed(names: Iterable[str]) -> str:
 
 
 def _ratio(value: float) -> str:
-    return "infinitely many" if isinf(value) else figure(value)
+    """Return a ratio with two decimals, and more where those would say 0 or 1 of what is neither."""
+    if isinf(value):
+        return "infinitely many"
+    if 0 < abs(value - 1) < 0.01:
+        return f"{value:.3f}"
+    return f"{value:.2g}" if 0 < value < 0.1 else figure(value)

@@ -28,6 +28,9 @@ MINIMUM_IN_STRATUM = 3
 NO_DIFFERENCE = 0.05
 """A ratio surely within 1 / 1.05 to 1.05 is called no difference worth having."""
 
+MOST_ZERO = 0.9
+"""Share of pairs or values that must be above zero for a ratio to stand for them."""
+
 RESAMPLES = 2_000
 _SEED = 20_251
 _POWER = 0.8
@@ -52,14 +55,12 @@ class Interval:
 
     @property
     def decision(self) -> Decision:
-        """What a ratio's interval allows to say: a difference is real only if 1 lies outside of it."""
-        if self.high < 1:
-            return "lower"
-        if self.low > 1:
-            return "higher"
+        """What a ratio's interval allows to say: a difference is real only if 1 lies outside of it, and it may be above 5 %."""
         if self.low >= 1 / (1 + NO_DIFFERENCE) and self.high <= 1 + NO_DIFFERENCE:
             return "no difference"
-        return "undecided"
+        if self.high < 1:
+            return "lower"
+        return "higher" if self.low > 1 else "undecided"
 
     def needed(self, level: float = 0.95) -> int | None:
         """Return how many (pairs, runs) in all would decide a ratio, None where this data cannot tell.
@@ -87,10 +88,15 @@ def paired_ratio(pairs: pd.DataFrame, level: float = 0.95) -> Interval | None:
     The bootstrap's interval is too narrow for few pairs, so it is widened to at least the exact interval of a median from
     order statistics (the sign test turned around; scipy `quantile_test`).
     `pairs`: stratum, reference, other. A pair in which one side has no value is left out; infinity stands for a run
-    that never ended and ranks last. None with fewer than `MINIMUM_PAIRS` pairs.
+    that never ended and ranks last. None with fewer than `MINIMUM_PAIRS` pairs, with too few for any exact test to reach the
+    level (2 / 2^n > 1 - level), and where more than a tenth of the pairs has a zero, of which no ratio tells.
     """
     known = pairs[(pairs["reference"] > 0) & (pairs["other"] > 0)]
-    if len(known) < MINIMUM_PAIRS:
+    if (
+        len(known) < MINIMUM_PAIRS
+        or len(known) < MOST_ZERO * pairs.dropna().shape[0]
+        or 2.0 ** (1 - len(known)) > 1 - level
+    ):
         return None
     with np.errstate(invalid="ignore"):
         ratios = np.log(known["other"].to_numpy(float)) - np.log(known["reference"].to_numpy(float))
@@ -110,10 +116,12 @@ def stratified_ratio(runs: pd.DataFrame, level: float = 0.95) -> Interval | None
     """Return the ratio of medians `other / reference`, the strata's ratios averaged, resampling runs within each side.
 
     `runs`: stratum, is_other, value. Strata weigh by the harmonic mean of their sides; those with fewer than
-    `MINIMUM_IN_STRATUM` runs on a side are left out. None with fewer than `MINIMUM_RUNS` runs on a side.
+    `MINIMUM_IN_STRATUM` runs on a side are left out. None with fewer than `MINIMUM_RUNS` runs on a side, and where more
+    than a tenth of the values is zero.
     """
     strata = _strata(runs)
-    if min((sum(len(pair[side]) for pair in strata) for side in (0, 1)), default=0) < MINIMUM_RUNS:
+    sides = [sum(len(pair[side]) for pair in strata) for side in (0, 1)]
+    if min(sides) < MINIMUM_RUNS or 2.0 ** (1 - min(sides)) > 1 - level or (runs["value"] > 0).mean() < MOST_ZERO:
         return None
     weights = np.array([len(a) * len(b) / (len(a) + len(b)) for a, b in strata])
     weights /= weights.sum()
@@ -122,8 +130,8 @@ def stratified_ratio(runs: pd.DataFrame, level: float = 0.95) -> Interval | None
         medians = [np.median(side, axis=-1) for side in sides]
         return sum((w * (b - a) for w, a, b in zip(weights, medians[::2], medians[1::2], strict=True)), np.zeros(()))
 
-    sides = [side for pair in strata for side in pair]
-    return _interval(float(averaged(*sides)), _bootstrap(sides, averaged), sum(map(len, sides)), level)
+    samples = [side for pair in strata for side in pair]
+    return _interval(float(averaged(*samples)), _bootstrap(samples, averaged), sum(sides), level)
 
 
 def median_interval(values: Sequence[float], level: float = 0.95) -> Interval | None:
@@ -160,6 +168,22 @@ def clustered_ratio(parts: Sequence[float], wholes: Sequence[float], level: floa
     resampled = _bootstrap([part, whole], ratio, paired=True)
     low, high = np.nanquantile(resampled, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(part.sum() / whole.sum()), float(low), float(high), len(part))
+
+
+def loss_test(lost: Sequence[tuple[int, int, int, int]]) -> float:
+    """Return the two-sided p-value of losses in strata: given each stratum's losses, are they more often on one side?
+
+    `lost`: per stratum (lost of the reference, runs of it, lost of the other, runs of it). Exact: the sum of the strata's
+    hypergeometric distributions (Mantel and Haenszel's conditional test); for pairs of single runs it is McNemar's.
+    """
+    distribution, observed, offset = np.ones(1), 0, 0
+    for lost_reference, reference, lost_other, other in lost:
+        gone, runs = lost_reference + lost_other, reference + other
+        least, most = max(0, gone - reference), min(gone, other)
+        distribution = np.convolve(distribution, stats.hypergeom.pmf(np.arange(least, most + 1), runs, gone, other))
+        observed, offset = observed + lost_other, offset + least
+    as_extreme = distribution <= distribution[observed - offset] * (1 + 1e-9)
+    return float(min(1.0, distribution[as_extreme].sum()))
 
 
 def _strata(runs: pd.DataFrame) -> list[tuple[Values, Values]]:

@@ -101,7 +101,7 @@ def _limited(bound: bool, faster: float) -> dict[str, Change]:
         (True, 0.5, "holds", "The limit helps"),
         (True, 2.0, "does not hold", "Nothing speaks for the limit: remove it"),
         (True, 1.0, "does not hold", "no difference beyond 5 %"),
-        (False, 0.5, "does not hold", "so the limit never acted"),
+        (False, 0.5, "does not hold", "at once without it, so the limit never acted"),
     ],
 )
 def test_a_limit_helps_only_where_it_acts(
@@ -139,15 +139,79 @@ def test_less_memory_that_costs_less_and_loses_nothing_is_worth_it(tmp_path: Pat
 
 
 def test_survivors_alone_do_not_decide_for_less_memory(tmp_path: Path) -> None:
-    """Of 12 pairs the smaller memory lost 7, those with a hundred times the input: survivors are as fast, all together never end."""
-    found = answer(world(tmp_path, 12, _memory(7, 1.0)), "F06")
-    assert found.status in ("mixed", "not enough data")
-    found = answer(world(tmp_path / "more", 16, _memory(9, 1.0)), "F06")
+    """Of 16 pairs the smaller memory lost 9, those with a hundred times the input: survivors are as fast, all together never end."""
+    found = answer(world(tmp_path, 16, _memory(9, 1.0)), "F06")
     text = to_text(found.sentence)
     assert found.status == "mixed"
     assert "9 of 16 runs are incomplete against 0 of 16" in text
     assert "they make the makespan infinitely many times" in text
     assert "The runs lost had 100 times the input of the others" in text
+
+
+def test_less_memory_that_nobody_survives_is_not_worth_it(tmp_path: Path) -> None:
+    found = answer(world(tmp_path, 12, _memory(12, 1.0)), "F06")
+    assert found.status == "does not hold"
+    assert "12 of 12 runs are incomplete against 0 of 12 (exact test: p = 0.00049, more than chance)" in to_text(
+        found.sentence
+    )
+
+
+def test_a_run_whose_last_task_failed_is_lost(tmp_path: Path) -> None:
+    changes = _memory(0, 1.0)
+
+    def failing(seed: int, tables: dict[str, list[dict[str, Any]]]) -> dict[str, str]:
+        tags = changes["1024"](seed, tables)
+        if seed < 6:
+            tables["tasks"][1] |= {"status": "failed"}
+        return tags
+
+    found = answer(world(tmp_path, 16, {"2048": changes["2048"], "1024": failing}), "F06")
+    assert found.status == "mixed"
+    assert "6 of 16 runs are incomplete against 0 of 16" in to_text(found.sentence)
+
+
+def test_runs_that_died_before_their_first_task_belong_to_the_memory_of_their_workers(tmp_path: Path) -> None:
+    changes = _memory(0, 1.0)
+
+    def dying(seed: int, tables: dict[str, list[dict[str, Any]]]) -> dict[str, str]:
+        changes["1024"](seed, tables)
+        if seed < 8:
+            del tables["tasks"], tables["plans"], tables["planned_tasks"]
+        return {}
+
+    def more(seed: int, tables: dict[str, list[dict[str, Any]]]) -> dict[str, str]:
+        changes["2048"](seed, tables)
+        return {}
+
+    found = answer(world(tmp_path, 20, {"2048": more, "1024": dying}), "F06")
+    assert found.status == "mixed"
+    assert "8 of 20 runs are incomplete against 0 of 20" in to_text(found.sentence)
+
+
+def test_a_limit_is_not_judged_where_nobody_knows_who_ran_what(tmp_path: Path) -> None:
+    changes = _limited(True, 0.5)
+
+    def nameless(seed: int, tables: dict[str, list[dict[str, Any]]]) -> dict[str, str]:
+        tags = changes["none"](seed, tables)
+        for task in tables["tasks"]:
+            del task["worker_id"]
+        return tags
+
+    found = answer(world(tmp_path, 8, {"none": nameless, "6": changes["6"]}), "F04")
+    assert found.status == "not enough data"
+    assert "How many tasks a worker ran at once is not on record" in found.sentence
+
+
+def test_drift_between_the_recordings_does_not_speak_for_a_limit(tmp_path: Path) -> None:
+    """Everything got faster between the two, also where no worker had more tasks at once than the limit allows."""
+    acting, idle = _limited(True, 0.8), _limited(False, 0.8)
+
+    def half(kind: str) -> Change:
+        return lambda seed, tables: (acting if seed % 2 else idle)[kind](seed, tables)
+
+    found = answer(world(tmp_path, 24, {"none": half("none"), "6": half("6")}), "F04")
+    assert found.status == "mixed"
+    assert "Where the limit could not act makespan is lower too" in found.sentence
 
 
 @pytest.mark.parametrize("code", ["F03", "F04", "F06"])

@@ -79,8 +79,59 @@ def test_a_tag_that_says_how_a_run_turned_out_does_not_keep_pairs_apart() -> Non
     runs["is_complete"] = [tags["finished"] == "yes" for tags in runs["tags"]]
     matched = by_switch(runs)
     assert "tag finished" not in matched.held_equal
-    assert lost(matched) == ((0, 10), (3, 10), 0, 3)
+    assert sorted(lost(matched)) == [(0, 1, 0, 1)] * 7 + [(0, 1, 1, 1)] * 3
     assert compare(matched, "makespan_ms").n == 7
+
+
+def test_a_tag_of_how_runs_ended_hides_no_loss_however_many_there_are() -> None:
+    runs = experiment(24, 1.0)
+    runs["tags"] = [
+        tags | {"finished": "no" if tags["switch"] == "on" and int(tags["seed"]) < 16 else "yes"}
+        for tags in runs["tags"]
+    ]
+    runs["is_complete"] = [tags["finished"] == "yes" for tags in runs["tags"]]
+    assert sum(row[2] for row in lost(by_switch(runs))) == 16
+
+
+def test_an_input_scale_is_held_equal_even_where_it_keeps_pairs_apart() -> None:
+    """Half of the other runs were given ten times the input: they have no counterpart, and no effect is seen."""
+    runs = experiment(24, 1.0)
+    large = [tags["switch"] == "on" and int(tags["seed"]) >= 13 for tags in runs["tags"]]
+    runs["tags"] = [
+        tags | {"scale": "large" if big else "small"} for tags, big in zip(runs["tags"], large, strict=True)
+    ]
+    runs["makespan_ms"] *= np.where(large, 10, 1)
+    found = compare(by_switch(runs), "makespan_ms")
+    assert found.ratio is not None
+    assert (found.n, round(found.ratio.value, 9)) == (13, 1)
+
+
+def test_groups_of_other_environments_planners_or_structures_are_called_confounded() -> None:
+    for column in ("environment", "planner", "structure_hash", "sla"):
+        runs = experiment(30, 0.5)
+        runs["tags"] = [{"switch": tags["switch"]} for tags in runs["tags"]]
+        runs[column] = [f"of {tags['switch']}" for tags in runs["tags"]]
+        assert column in by_switch(runs).confounded, column
+    assert by_switch(experiment(30, 0.5)).confounded == ()
+
+
+def test_memory_is_held_equal_unless_the_groups_choose_it_themselves() -> None:
+    runs = pd.DataFrame(
+        [
+            run(n, planner="AB"[n % 2], memory_mb=1024 if n % 2 and n % 5 else 2048, tags={}, makespan_ms=1.0 + n)
+            for n in range(100)
+        ]
+    )
+    assert "memory_mb" not in match(runs, runs["planner"], "A", "B", "planner").held_equal
+    assert "memory_mb" not in match(runs, runs["memory_mb"], 2048, 1024, "memory_mb").held_equal
+
+
+def test_zeros_are_told_instead_of_dropped_from_a_ratio() -> None:
+    runs = experiment(40, 1.3)
+    runs["download_ms"] = [0.0 if tags["switch"] == "on" and int(tags["seed"]) < 30 else 100.0 for tags in runs["tags"]]
+    found = compare(by_switch(runs), "download_ms")
+    assert found.ratio is None
+    assert (found.reference, found.other) == (100, 0)
 
 
 def test_a_run_that_lost_its_plan_still_finds_its_counterpart() -> None:
@@ -138,7 +189,7 @@ def test_runs_without_anything_in_common_are_not_compared() -> None:
     rows = [run(n, workflow=f"w{n}", tags={"switch": "on" if n % 2 else "off"}) for n in range(40)]
     matched = by_switch(pd.DataFrame(rows))
     assert compare(matched, "makespan_ms").ratio is None
-    assert lost(matched) == ((0, 0), (0, 0), 0, 0)
+    assert lost(matched) == []
 
 
 def test_several_groups_are_compared_at_once_with_wider_intervals() -> None:

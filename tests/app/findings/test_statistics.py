@@ -13,6 +13,7 @@ from scipy import stats
 from app.findings.statistics import (
     Interval,
     clustered_ratio,
+    loss_test,
     median_interval,
     paired_ratio,
     share,
@@ -159,6 +160,51 @@ def test_a_share_of_things_that_hang_together_is_as_sure_as_its_runs() -> None:
     assert found.high - found.low > 0.35
     assert clustered_ratio([1] * 5, [2] * 5) is None
     assert clustered_ratio([0] * 9, [0] * 9) is None
+
+
+def test_losses_of_pairs_are_tested_by_mcnemars_test() -> None:
+    """Five pairs lost the other run alone, one the reference alone, four both, ten neither: 2 (1 + 6) / 2^6."""
+    pairs_lost = [(0, 1, 1, 1)] * 5 + [(1, 1, 0, 1)] + [(1, 1, 1, 1)] * 4 + [(0, 1, 0, 1)] * 10
+    assert loss_test(pairs_lost) == pytest.approx(stats.binomtest(1, 6).pvalue) == pytest.approx(14 / 64)
+
+
+def test_losses_of_one_stratum_are_tested_by_fishers_test() -> None:
+    assert loss_test([(2, 20, 9, 25)]) == pytest.approx(stats.fisher_exact([[2, 18], [9, 16]]).pvalue)
+    assert loss_test([]) == 1
+    assert loss_test([(0, 5, 0, 5)]) == 1
+
+
+def test_a_hard_workflow_that_one_group_ran_more_often_is_no_difference_in_losses() -> None:
+    generator = np.random.default_rng(4)
+    called = 0
+    for _ in range(SEEDS):
+        hard, easy = generator.binomial([10, 60], 0.5), generator.binomial([60, 10], 0.05)
+        called += loss_test([(hard[0], 10, hard[1], 60), (easy[0], 60, easy[1], 10)]) < 0.05
+    assert called / SEEDS <= 0.07
+
+
+def test_more_repetitions_on_one_side_are_no_difference_in_losses() -> None:
+    generator = np.random.default_rng(5)
+    called = [
+        loss_test(
+            [(a, 3, b, 1) for a, b in zip(generator.binomial(3, 0.2, 40), generator.binomial(1, 0.2, 40), strict=True)]
+        )
+        < 0.05
+        for _ in range(SEEDS)
+    ]
+    assert sum(called) / SEEDS <= 0.07
+
+
+def test_a_stricter_level_takes_more_pairs() -> None:
+    six = pairs(1, 0.5, 6)
+    assert paired_ratio(six) is not None
+    assert paired_ratio(six, 0.975) is None
+    seven = paired_ratio(pairs(1, 0.5, 7), 0.975)
+    assert seven is not None and np.isfinite([seven.low, seven.high]).all()
+
+
+def test_a_difference_that_is_surely_small_is_no_difference() -> None:
+    assert Interval(0.98, 0.97, 0.99, 90).decision == "no difference"
 
 
 def test_the_same_data_gives_the_same_interval() -> None:
