@@ -71,6 +71,7 @@ def findings(how: str, codes: tuple[str, ...], where: str | None, home: Home) ->
         click.echo(f"[\n{objects}\n]".encode())
     else:
         _print(found)
+    _end(found)
 
 
 @click.command()
@@ -89,7 +90,7 @@ def report(output: Path, codes: tuple[str, ...], where: str | None, home: Home) 
     with open_current(home) as reader:
         selection = selected(reader, where)
         with progress(len(codes)) as told:
-            found = find_all(of_reader(reader, selection), codes, told)
+            found = list(find_all(of_reader(reader, selection), codes, told))
             html = build(reader, found, selection, datetime.now(UTC).replace(microsecond=0)).encode()
     part = output.with_name(output.name + ".part")
     try:
@@ -98,6 +99,16 @@ def report(output: Path, codes: tuple[str, ...], where: str | None, home: Home) 
     finally:
         part.unlink(missing_ok=True)
     click.echo(f"Wrote {output}: {count(len(codes), 'finding')}, {size(len(html))}.", err=True)
+    _end(found)
+
+
+def _end(found: list[Finding]) -> None:
+    """Exit with 1 where a finding could not be computed."""
+    if faults := [finding.code for finding in found if finding.is_fault]:
+        click.echo(
+            f"Error: {', '.join(faults)} could not be computed: a fault of flowscope. The traceback is above.", err=True
+        )
+        sys.exit(1)
 
 
 def print_brief(home: Home) -> None:
@@ -120,8 +131,7 @@ def selected(reader: Reader, where: str | None) -> Selection:
             f'No run matches {where}. Hint: flowscope sql "select * from run_summary" shows what there is.'
         )
     click.echo(f"{count(len(runs), 'run')} where {where}", err=True)
-    ended = f"{where}\n" if "--" in where else where  # a comment would hide what stands behind the condition
-    return Selection(runs=tuple(runs), where=ended)
+    return Selection(runs=tuple(runs), where=where)
 
 
 @contextmanager

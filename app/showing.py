@@ -10,7 +10,7 @@ import streamlit as st
 
 from app import answers, parts
 from app.filters import taken
-from app.findings import QUESTIONS, find
+from app.findings import QUESTIONS, find_or_say
 from app.findings.evidence import Evidence
 from app.findings.finding import Answer, Finding, Question, Status
 from app.store import Store
@@ -63,7 +63,7 @@ def _found(
     _evidence: Evidence,
     _question: Question,
 ) -> Finding:
-    return find(_question, _evidence)
+    return find_or_say(_question, _evidence)
 
 
 def show(own: Evidence, page: str, first: str = "") -> None:

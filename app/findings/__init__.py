@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 
 from app.findings import (
@@ -21,7 +22,10 @@ from app.findings import (
     unanswered,
 )
 from app.findings.evidence import Evidence
-from app.findings.finding import Finding, Question
+from app.findings.finding import Finding, Question, not_enough
+from app.plain import plain
+
+_LOG = logging.getLogger(__name__)
 
 QUESTIONS: tuple[Question, ...] = tuple(
     sorted(
@@ -57,6 +61,19 @@ def find(question: Question, evidence: Evidence) -> Finding:
     return Finding(question, answer, tuple(own.statements))
 
 
+def find_or_say(question: Question, evidence: Evidence) -> Finding:
+    """Answer one question; where that fails, the answer says so, for the other answers stand. The traceback is logged."""
+    try:
+        return find(question, evidence)
+    except Exception as error:  # a fault of ours, or a query that ran out of memory: one answer of many
+        if str(error) == "Query interrupted":  # how DuckDB passes Ctrl-C on
+            raise
+        _LOG.exception("%s could not be computed", question.code)
+        why = plain(f"{type(error).__name__}: {error}", 160)
+        answer = not_enough(f"This could not be computed ({why}): a fault of flowscope, not of the data.", "")
+        return Finding(question, answer, (), is_fault=True)
+
+
 def find_all(
     evidence: Evidence, codes: Iterable[str] | None = None, progress: Callable[[str], None] = lambda _code: None
 ) -> Iterator[Finding]:
@@ -65,4 +82,4 @@ def find_all(
     for question in QUESTIONS:
         if wanted is None or question.code in wanted:
             progress(question.code)
-            yield find(question, evidence)
+            yield find_or_say(question, evidence)

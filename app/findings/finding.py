@@ -68,11 +68,12 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A question, its answer, and the SQL that was run for it."""
+    """A question, its answer, the SQL that was run for it, and whether it could not be computed for a fault of ours."""
 
     question: Question
     answer: Answer
     statements: tuple[str, ...]
+    is_fault: bool = False
 
     @property
     def code(self) -> str:

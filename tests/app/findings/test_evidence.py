@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from app.findings.evidence import Selection, of_reader
+from app.findings import find_all, find_or_say
+from app.findings.evidence import Evidence, Selection, of_reader
+from app.findings.finding import Answer, Question
 from tests.app import dumps
 from warehouse.connection import open_current
 from warehouse.home import Home
@@ -96,3 +98,33 @@ def test_a_selection_says_what_it_selects() -> None:
     assert said == "workflow `a` or (none); tag `t` `1`; submitted from 2026-01-02; submitted until 2026-01-03"
     many = Selection((("workflow", tuple("abcdefgh")),)).sentence()
     assert many == "workflow `a` or `b` or `c` or `d` or `e` or 3 more"
+
+
+def test_an_answer_that_fails_says_so_and_the_others_stand(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def fails(evidence: Evidence) -> Answer:
+        evidence.frame("select no_such_column from selected_runs")
+        raise AssertionError
+
+    with open_current(dumps.tiny(tmp_path / "home")) as reader:
+        found = find_or_say(Question("F99", "Why?", "summary", "", fails), of_reader(reader))
+    assert found.is_fault
+    assert found.answer.status == "not enough data"
+    assert (
+        "no_such_column" in found.answer.sentence and "a fault of flowscope, not of the data" in found.answer.sentence
+    )
+    assert "Traceback" in caplog.text
+
+
+@pytest.mark.slow
+def test_no_answer_fails_on_the_recorded_runs_however_they_are_selected(sample_home: Home) -> None:
+    with open_current(sample_home) as reader:
+        for selection in (
+            Selection(),
+            Selection(values=(("planner", ("WUKONGPlanner",)),)),
+            Selection(values=(("environment", ("gateway-1",)), ("workflow", ("matmul",)))),
+            Selection(tags=(("fault", ("raise", "oom", "kill-worker", "kill-client")),)),
+            Selection(values=(("workflow", ("gone",)),)),
+        ):
+            for finding in find_all(of_reader(reader, selection)):
+                assert not finding.is_fault, (finding.code, selection.sentence(), finding.answer.sentence)
+                assert "nan" not in finding.answer.sentence.lower()
