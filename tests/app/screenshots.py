@@ -9,6 +9,7 @@ import io
 import sys
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 from PIL import Image
 
@@ -31,14 +32,15 @@ def main(home: Home) -> None:
     with open_current(home) as reader:
         run = reader.value(_RUN) or reader.value("select run_id from run_summary where is_complete limit 1")
     IMAGES.mkdir(parents=True, exist_ok=True)
-    pages = {
-        "summary": ("summary", 1180),
-        "prediction-accuracy": ("prediction_accuracy?metric=makespan", 1080),
-        "run": (f"run?run={run}", 1700),
+    pages: dict[str, tuple[str, int, Literal["light", "dark"]]] = {
+        "summary": ("summary", 1180, "light"),
+        "experiments": ("experiments", 1180, "light"),
+        "cold-starts": ("cold_starts", 1250, "dark"),
+        "run": (f"run?run={run}", 1700, "light"),
     }
     with served(home) as address, chromium() as browser:
-        for name, (page, height) in pages.items():
-            with opened(browser, f"{address}/{page}", 1440, height) as visit:
+        for name, (page, height, scheme) in pages.items():
+            with opened(browser, f"{address}/{page}", 1440, height, scheme) as visit:
                 settled(visit.page)
                 picture = Image.open(io.BytesIO(visit.page.screenshot()))
                 path = IMAGES / f"{name}.png"
