@@ -21,19 +21,17 @@ def lay_beside(
     by: str,
     *,
     always: Sequence[str],
-    never: Sequence[str] = (),
 ) -> Matched:
-    """Match runs as `match` does, but never across different values of `always`, and whatever `never` says.
+    """Match runs as `match` does, but never across different values of `always`.
 
     `match` holds a planner or an environment equal where few runs are lost by it. A question about environments must not
-    set one planner against another however many runs that costs, nor one structure of a workflow against another; and
-    what a group chooses itself (a planner its memory) must not be held equal. `always` begins with 'workflow'.
+    set one planner against another however many runs that costs, nor one structure of a workflow against another.
+    `always` begins with 'workflow'.
     """
     design = runs[list(always)].astype(object).where(runs[list(always)].notna(), None)
     joined = [_BETWEEN.join(map(repr, row)) for row in design.itertuples(index=False, name=None)]
-    hidden = {name: pd.Series(float("nan"), index=runs.index) for name in never}
-    found = match(runs.assign(workflow=joined, **hidden), groups, reference, other, by)
-    places = found.blocks.index
-    shown = found.blocks.assign(**{name: runs.loc[places, name] for name in ("workflow", *never)})
-    held = (*always, *(name for name in found.held_equal if name not in (*always, *never)))
-    return replace(found, blocks=shown, held_equal=held, free=tuple(n for n in found.free if n not in held))
+    found = match(runs.assign(workflow=joined), groups, reference, other, by)
+    shown = found.blocks.assign(workflow=runs.loc[found.blocks.index, "workflow"])
+    held = (*always, *(name for name in found.held_equal if name not in always))
+    free, confounded = (tuple(name for name in names if name not in held) for names in (found.free, found.confounded))
+    return replace(found, blocks=shown, held_equal=held, free=free, confounded=confounded)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +19,8 @@ from app.findings.statistics import MINIMUM_IN_STRATUM, MINIMUM_PAIRS, MINIMUM_R
 from app.plain import label, plain
 from app.units import count
 
-LOCAL = ("local", "docker")
-REMOTE = ("remote", "aws", "lambda", "gcp", "google", "azure", "cloud")
+LOCAL = {"local", "localhost", "localstack", "docker"}
+REMOTE = {"remote", "aws", "lambda", "gcp", "google", "azure", "cloud"}
 
 METRICS = {
     "makespan_ms": "makespan",
@@ -83,9 +84,9 @@ class Beside:
 
 
 def kind(name: object) -> str | None:
-    """Return what a name of an environment says it is: 'local', 'remote', or None where it says neither or both."""
-    text = name.lower() if isinstance(name, str) else ""
-    is_local, is_remote = (any(word in text for word in words) for words in (LOCAL, REMOTE))
+    """Return what the words of an environment's name say it is: 'local', 'remote', or None where they say neither or both."""
+    words = set(re.findall(r"[^\W\d_]+", name.lower())) if isinstance(name, str) else set()
+    is_local, is_remote = bool(words & LOCAL), bool(words & REMOTE)
     return None if is_local == is_remote else "local" if is_local else "remote"
 
 
@@ -195,7 +196,7 @@ def _times(found: Interval | None, level: float, close: str = "") -> str:
     """Say a ratio with its interval at its level; `close` ends what is bold after the figure."""
     if found is None:
         return phrases.times(None)
-    said = phrases.times(found).replace("95 %", f"{100 * level:.3g} %").replace(" times", f" times{close}", 1)
+    said = phrases.times(found, level).replace(" times", f" times{close}", 1)
     ends = {"undecided": "undecided", "no difference": "no difference beyond 5 %"}.get(found.decision)
     return f"{said[:-1]}, {ends})" if ends else said
 

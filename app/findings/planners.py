@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from app.charts.planners import spreads, trade_off
 from app.findings import phrases
 from app.findings.alike import lay_beside
 from app.findings.evidence import Evidence
-from app.findings.finding import Answer, Effect, Figure, Question, not_enough
+from app.findings.finding import Answer, Figure, Question, not_enough
 from app.findings.matching import RUNS, Matched, compare
 from app.findings.standings import CASE, Standings, common, fitted, workflow_ids
 from app.findings.statistics import MINIMUM_PAIRS, MINIMUM_RUNS, Interval
@@ -23,38 +23,36 @@ _RESOURCES = {"cost_usd": "USD", "gb_seconds_derived": "GB-seconds"}
 _MOST_DRAWN = 12
 _MOST_PAIRED = 12
 _MOST_WORKFLOWS = 6
+_BEYOND_DRAWING = 1e100
 
-_OF_RUNS = """
--- The engine of each run, and how many of its inputs were pre-loaded and lost their download time.
-with preloaded as (
-    select run_id, count(*) as inputs
-    from task_inputs
-    where preloaded and download_ms is null and run_id in (select run_id from selected_runs)
-    group by run_id
-)
-
-select selected_runs.run_id, selected_runs.engine, coalesce(preloaded.inputs, 0)::bigint as preloaded
+_ENGINES = """
+-- The engine of each run: planners of different engines are not compared.
+select run_id, coalesce(engine, '') as engine
 from selected_runs
-left join preloaded on selected_runs.run_id = preloaded.run_id
-order by selected_runs.run_id
+order by run_id
 """
 
 _MORE = (
     "More runs of every planner on the same inputs, seeds and SLA (then they pair up); retries of the runs that died."
 )
 _WORDS = {
-    "higher": "decidedly {} than", "lower": "decidedly not {} than", "no difference": "within 5 % of",
-    "undecided": "not told apart from", "too few": "without enough runs to be set beside",
+    "higher": "decidedly {} than", "no difference": "within 5 % of", "undecided": "not told apart from",
+    "too few": "without enough runs to be set beside",
 }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """A planner beside the best one: the ratio of their metrics, from pairs of runs or from the fit, None with too few runs."""
+    """A planner beside the best one: the ratio of their metrics, None with too few runs, and what it rests on.
+
+    `paired`: whether the ratio is of pairs of runs, else it is the fit's; `matched`: how the runs of both lie beside each
+    other, None where that was not looked at.
+    """
 
     name: str
     ratio: Interval | None
-    matched: Matched
+    paired: bool = False
+    matched: Matched | None = None
 
     @property
     def decision(self) -> str:
@@ -64,25 +62,27 @@ class Rival:
 
 @dataclass(frozen=True, slots=True)
 class Contest:
-    """The best planner by one metric, its rivals, the next one first, and the level of each interval."""
+    """The best planner by one metric, its rivals, the next one first, the level of each interval, and the runs compared."""
 
-    metric: str
     winner: str
     overall: dict[str, float]
     rivals: tuple[Rival, ...]
     level: float
+    n: int
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether every rival is surely behind the best."""
+        return all(rival.decision == "higher" for rival in self.rivals)
 
 
-Beside = Callable[[pd.DataFrame, str, str], Matched]
-
-
-def contest(runs: pd.DataFrame, standings: Standings, metric: str, beside: Beside | None = None) -> Contest | None:
+def contest(runs: pd.DataFrame, standings: Standings, metric: str) -> Contest | None:
     """Rank the planners that ran in the same workflows, and set each beside the best one.
 
     The data that chose the best one judge it too, so intervals are adjusted for all pairs of planners (Bonferroni). Runs
-    that pair up by seed or input are compared in pairs, which is sharper; the others by the fit.
+    that pair up by seed or input are compared in pairs, which is sharper; the others by the fit. Pairs whose median puts the
+    rival ahead are not used: they ask another question (who wins most often) than the one that ranks (the mean ratio).
     """
-    beside = beside or _beside
     planners, workflows = common(standings)
     overall = standings.overall(planners, workflows)
     if len(overall) < 2:
@@ -92,19 +92,14 @@ def contest(runs: pd.DataFrame, standings: Standings, metric: str, beside: Besid
     own = runs[runs["planner"].isin(planners) & workflow_ids(runs).isin(workflows)]
     rivals = []
     for place, name in enumerate(order[1:]):
-        found = Rival(
-            name, standings.beside(order[0], name, workflows, level), Matched("stratified", own.head(0), (), (), 0)
-        )
+        found = Rival(name, standings.beside(order[0], name, workflows, level))
         if place < _MOST_PAIRED:
-            matched = beside(own, order[0], name)
+            matched = lay_beside(own, own["planner"], order[0], name, "planner", always=CASE)
             paired = compare(matched, metric, level).ratio if _pairs_up(matched) else None
-            found = replace(found, ratio=paired or found.ratio, matched=matched)
+            agrees = paired is not None and paired.value >= 1
+            found = Rival(name, paired if agrees else found.ratio, agrees, matched)
         rivals.append(found)
-    return Contest(metric, order[0], overall, tuple(rivals), level)
-
-
-def _beside(runs: pd.DataFrame, winner: str, rival: str) -> Matched:
-    return lay_beside(runs, runs["planner"], winner, rival, "planner", always=CASE, never=("memory_mb",))
+    return Contest(order[0], overall, tuple(rivals), level, standings.runs(planners, workflows))
 
 
 def _pairs_up(matched: Matched) -> bool:
@@ -120,62 +115,54 @@ def frontier(points: pd.DataFrame) -> list[bool]:
 
 
 def _answer(evidence: Evidence) -> Answer:
-    everything = evidence.frame(RUNS).merge(evidence.frame(_OF_RUNS), on="run_id", how="left")
-    everything["engine"] = everything["engine"].fillna("")
+    everything = evidence.frame(RUNS).merge(evidence.frame(_ENGINES), on="run_id", how="left")
     named = everything.dropna(subset=["planner"])
-    known = named[named["is_complete"].eq(True) & named["makespan_ms"].gt(0)]
+    known = _complete(named)
     if known["planner"].nunique() < 2:
         only = known["planner"].unique()
         who = (
             f"{count(len(known), 'complete run')}, all by {plain(only[0], 40)}" if len(only)
             else "No complete run of this selection says its planner"
         )  # fmt: skip
-        return not_enough(
-            f"{who}: there is nothing to compare.", "Runs of the same workflows under another planner.", n=len(known)
-        )
+        more = "Runs of the same workflows under another planner."
+        return not_enough(f"{who}: there is nothing to compare.", more, n=len(known))
     engines = known["engine"].value_counts()
-    engine = sorted(engines.index, key=lambda name: (-engines[name], name))[0]
+    engine = min(engines.index, key=lambda name: (-engines[name], name))
     runs = named[named["engine"] == engine].reset_index(drop=True)
-    complete = runs[runs["is_complete"].eq(True) & runs["makespan_ms"].gt(0)].reset_index(drop=True)
+    complete = _complete(runs).reset_index(drop=True)
     spent = complete[complete["gb_seconds_derived"].notna()]
     resource = "cost_usd" if len(spent) and spent["cost_usd"].notna().all() else "gb_seconds_derived"
     fits = {metric: fitted(complete, metric) for metric in ("makespan_ms", resource)}
-    laid: dict[tuple[int, str, str], Matched] = {}
-
-    def beside(own: pd.DataFrame, winner: str, rival: str) -> Matched:
-        key = (len(own), winner, rival)
-        return laid[key] if key in laid else laid.setdefault(key, _beside(own, winner, rival))
-
-    contests = {metric: contest(complete, fit, metric, beside) for metric, fit in fits.items() if fit}
-    fast, cheap = contests.get("makespan_ms"), contests.get(resource)
+    fast, cheap = (contest(complete, fit, metric) if fit else None for metric, fit in fits.items())
     if not fast:
-        return not_enough(
-            f"{count(known['planner'].nunique(), 'planner')} ran, but no two have complete runs of one structure in one environment: "
-            "there is nothing to compare.",
-            "Runs of the same workflow, in the same environment, under several planners.",
-            n=len(known),
-        )
+        who = f"{count(known['planner'].nunique(), 'planner')} ran, but no two have complete runs of one structure in one environment"
+        more = "Runs of the same workflow, in the same environment, under several planners."
+        return not_enough(f"{who}: there is nothing to compare.", more, n=len(known))
     if all(rival.ratio is None for rival in fast.rivals):
-        return not_enough(
+        who = (
             f"{count(len(fast.overall), 'planner')} can be compared, but with fewer than {MINIMUM_RUNS} complete runs of the best one, "
-            f"{plain(fast.winner, 40)}, or of each other one: too few to say by how much they differ.",
-            _MORE,
-            n=len(known),
+            f"{plain(fast.winner, 40)}, or of each other one"
         )
+        return not_enough(f"{who}: too few to say by how much they differ.", _MORE, n=len(known))
     ranked = _ranked(fast, cheap)
-    places = _places(complete, fits, resource)
+    places, rival = _places(complete, fits, resource), fast.rivals[0].name
     return Answer(
         "answered",
-        _sentence(ranked, places, fast, cheap, resource),
-        int(complete["planner"].isin(fast.overall).sum()),
+        _sentence(ranked, fast, cheap, resource),
+        fast.n,
         "complete runs",
-        _effect(fast),
+        phrases.effect(f"makespan {label(rival, 40)} / {label(fast.winner, 40)} (next / fastest), adjusted for all pairs of planners",
+                       fast.rivals[0].ratio),
         _left_out(runs, everything, fast),
         pd.concat([_overall_rows(ranked, runs, places, fast, cheap, resource), _rows(places, runs, resource)], ignore_index=True),
         _figures(ranked, complete, resource),
-        _caveats(runs, complete, fast, cheap, resource, len(engines)),
+        _caveats(runs, complete, places, fast, cheap, resource),
         _MORE,
     )  # fmt: skip
+
+
+def _complete(runs: pd.DataFrame) -> pd.DataFrame:
+    return runs[runs["is_complete"].eq(True) & runs["makespan_ms"].gt(0)]
 
 
 def _ranked(fast: Contest, cheap: Contest | None) -> pd.DataFrame:
@@ -189,81 +176,51 @@ def _ranked(fast: Contest, cheap: Contest | None) -> pd.DataFrame:
 
 def _places(complete: pd.DataFrame, fits: dict[str, Standings | None], resource: str) -> pd.DataFrame:
     """Return a row per workflow and planner: plain medians, and the fitted ratios to the workflow's best."""
-    numbered = complete.assign(number=workflow_ids(complete))
-    rows = numbered.groupby(["number", "planner"]).agg(
+    rows = complete.assign(number=workflow_ids(complete)).groupby(["number", "planner"]).agg(
         workflow=("workflow", "first"), n=("run_id", "size"),
         makespan_ms=("makespan_ms", "median"), resource=(resource, "median"),
     ).reset_index()  # fmt: skip
-    for name, metric in (("time_ratio", "makespan_ms"), ("resource_ratio", resource)):
-        fit = fits[metric]
-        found = (
-            fit.effects.assign(**{name: fit.ratios()})
-            if fit
-            else pd.DataFrame({"workflow": [], "planner": [], name: []})
-        )
-        rows = rows.merge(
-            found[["workflow", "planner", name]].rename(columns={"workflow": "number"}),
-            on=["number", "planner"],
-            how="left",
-        )
-    on = pd.Series(None, index=rows.index, dtype=object)
-    for _, both in rows.dropna(subset=["time_ratio", "resource_ratio"]).groupby("number"):
-        on.loc[both.index] = frontier(both[["time_ratio", "resource_ratio"]])
-    return rows.assign(is_on_frontier=on)
+    keys = pd.MultiIndex.from_frame(rows[["number", "planner"]])
+    for name, fit in zip(("time_ratio", "resource_ratio"), fits.values(), strict=True):
+        ratios = fit.effects.assign(ratio=fit.ratios()).set_index(["workflow", "planner"])["ratio"] if fit else None
+        rows[name] = np.nan if ratios is None else ratios.reindex(keys).to_numpy(float)
+    return rows
 
 
-def _sentence(ranked: pd.DataFrame, places: pd.DataFrame, fast: Contest, cheap: Contest | None, resource: str) -> str:
-    quickest = _best(fast, places, "time_ratio", "fastest", "the shortest makespan", "takes", " as long", "**")
+def _sentence(ranked: pd.DataFrame, fast: Contest, cheap: Contest | None, resource: str) -> str:
+    quickest = _best(fast, plain(fast.winner, 40), ("fastest", "faster", "the shortest makespan"), "long", "**")
     if cheap is None:
         return f"{quickest}; what planners cost cannot be compared, since too few runs record their workers."
     named = "cost" if resource == "cost_usd" else "GB-seconds"
-    least = _best(
-        cheap, places, "resource_ratio", f"cheapest in {named}", f"the least {named}", "takes", " as much", ""
-    )
-    if fast.winner == cheap.winner:
-        others = len(fast.rivals)
-        beaten = len({rival.name for rival in fast.rivals if rival.decision == "higher"}
-                     & {rival.name for rival in cheap.rivals if rival.decision == "higher"})  # fmt: skip
-        sure = "decidedly beaten on both counts" if beaten == others else "behind it on both counts"
-        rest = f"all {others:,} others are {sure}" if others > 1 else f"the other is {sure}"
-        return f"{quickest}; {least}. It is the whole frontier: {rest}{'' if beaten == others else f', {beaten:,} of them decidedly' if others > 1 else ', not decidedly'}."
+    who = "it" if fast.winner == cheap.winner else plain(cheap.winner, 40)
+    words = (f"cheapest in {named}", f"cheaper in {named}", f"the {'lowest' if named == 'cost' else 'fewest'} {named}")
     on = ranked.loc[ranked["is_on_frontier"].eq(True), "planner"].tolist()
-    names = ", ".join(plain(name, 40) for name in on[:6]) + (f" and {len(on) - 6} more" if len(on) > 6 else "")
-    behind = len(ranked) - len(on)
-    rest = (
-        f"; {count(behind, 'planner')} {'is' if behind == 1 else 'are'} behind one of these on both counts"
-        if behind
-        else ""
+    is_sure = fast.is_clear and cheap.is_clear and (who == "it" or len(ranked) == 2)
+    return (
+        f"{quickest}; {_best(cheap, who, words, 'much', '')}. The {'' if is_sure else 'estimated '}frontier is {_names(on, 4)}"
+        f"{' alone' if len(on) == 1 else ''}."
     )
-    return f"{quickest}; {least}. The frontier is {names}{rest}."
 
 
-def _best(
-    found: Contest, places: pd.DataFrame, ratios: str, is_best: str, has_best: str, verb: str, more: str, bold: str
-) -> str:
-    """Say which planner is best, in how many workflows, and by how much over the next; it is only called so where that is sure."""
-    winner, rival = plain(found.winner, 40), found.rivals[0]
-    own = places.loc[places["planner"] == found.winner, ratios].dropna()
-    where = f"(in {int((own == 1).sum()):,} of {count(len(own), 'workflow')})"
+def _best(found: Contest, who: str, words: tuple[str, str, str], more: str, bold: str) -> str:
+    """Say which planner is best, and by how much over the next; it is only called so where it surely is of all of them."""
+    superlative, comparative, most = words
+    rival = found.rivals[0]
     following = f"the next, {plain(rival.name, 40)},"
     if rival.ratio is None:
-        return f"{winner} has {has_best} {where}, but {following} has too few runs to say by how much"
-    times = _times(rival.ratio, found.level).replace(" times", f" times{bold}{more}", 1)
+        return f"{who} has {most}, but {following} has too few runs to say by how much"
+    times = _times(rival.ratio, found.level).replace(" times", f" times{bold} as {more}", 1)
+    if found.is_clear:
+        return f"{who} is {superlative}: {following} takes {bold}{times}"
     if rival.decision == "higher":
-        return f"{winner} is {is_best} {where}: {following} {verb} {bold}{times}"
-    return f"{winner} has {has_best} {where}, but {following} {verb} {bold}{times}"
+        return f"{who} is {comparative} than {following} which takes {bold}{times}"
+    return f"{who} has {most}, but {following} takes {bold}{times}"
 
 
 def _times(found: Interval, level: float) -> str:
-    said = phrases.times(found).replace("95 %", f"{100 * level:.3g} %")
+    said = phrases.times(found, level)
     ends = {"undecided": "undecided", "no difference": "no difference beyond 5 %"}.get(found.decision)
     return f"{said[:-1]}, {ends})" if ends else said
-
-
-def _effect(fast: Contest) -> Effect | None:
-    rival = fast.rivals[0]
-    name = f"makespan {label(rival.name, 40)} / {label(fast.winner, 40)} (next / fastest), adjusted for all pairs of planners"
-    return phrases.effect(name, rival.ratio)
 
 
 def _losses(runs: pd.DataFrame) -> pd.DataFrame:
@@ -275,23 +232,20 @@ def _overall_rows(
     ranked: pd.DataFrame, runs: pd.DataFrame, places: pd.DataFrame, fast: Contest, cheap: Contest | None, resource: str
 ) -> pd.DataFrame:
     lost, named = _losses(runs), _RESOURCES[resource]
-    best = {name: places.loc[places[name].eq(1), "planner"].value_counts() for name in ("time_ratio", "resource_ratio")}
-    on = places.loc[places["is_on_frontier"].eq(True), "planner"].value_counts()
     rows = []
     for row in ranked.to_dict("records"):
-        name = row["planner"]
+        name, own = row["planner"], places[places["planner"] == row["planner"]]
         shown = {
             "workflow": "all together", "planner": label(name, 40),
             "complete runs": int(lost["runs"][name] - lost["incomplete"][name]), "incomplete runs": int(lost["incomplete"][name]),
             "makespan / best": row["time"], f"{named} / best": row["resource"], "on frontier": row["is_on_frontier"],
-            "workflows fastest": int(best["time_ratio"].get(name, 0)),
-            "workflows cheapest": int(best["resource_ratio"].get(name, 0)),
-            "workflows on frontier": int(on.get(name, 0)),
+            "workflows fastest": int(own["time_ratio"].eq(1).sum()), "workflows cheapest": int(own["resource_ratio"].eq(1).sum()),
         }  # fmt: skip
         for found, word in ((fast, "makespan"), (cheap, named)):
             rival = next((rival for rival in found.rivals if rival.name == name), None) if found else None
-            shown[f"{word}: low"] = rival.ratio.low if rival and rival.ratio else None
-            shown[f"{word}: high"] = rival.ratio.high if rival and rival.ratio else None
+            compared = rival.ratio if rival else None
+            shown[f"{word}: low"], shown[f"{word}: high"] = (compared.low, compared.high) if compared else (None, None)
+            shown[f"{word}: from"] = None if not rival or not compared else "pairs" if rival.paired else "fit"
             shown[f"{word}: beside the best"] = (
                 None if not found else "best" if name == found.winner else rival.decision if rival else "too few"
             )
@@ -301,21 +255,16 @@ def _overall_rows(
 
 def _rows(places: pd.DataFrame, runs: pd.DataFrame, resource: str) -> pd.DataFrame:
     lost = runs[~runs["is_complete"].eq(True)].groupby(["workflow", "planner"], dropna=False).size()
-    return pd.DataFrame(
-        {
-            "workflow": [label(name, 40) for name in places["workflow"]],
-            "planner": [label(name, 40) for name in places["planner"]],
-            "complete runs": places["n"],
-            "incomplete runs": [
-                int(lost.get((row.workflow, row.planner), 0)) for row in places[["workflow", "planner"]].itertuples()
-            ],
-            "median makespan (s)": places["makespan_ms"] / 1000,
-            f"median {_RESOURCES[resource]}": places["resource"].astype(float),
-            "makespan / best": places["time_ratio"],
-            f"{_RESOURCES[resource]} / best": places["resource_ratio"],
-            "on frontier": places["is_on_frontier"],
-        }
-    )
+    return pd.DataFrame({
+        "workflow": [label(name, 40) for name in places["workflow"]],
+        "planner": [label(name, 40) for name in places["planner"]],
+        "complete runs": places["n"],
+        "incomplete runs": [int(lost.get(key, 0)) for key in zip(places["workflow"], places["planner"], strict=True)],
+        "median makespan (s)": places["makespan_ms"] / 1000,
+        f"median {_RESOURCES[resource]}": places["resource"].astype(float),
+        "makespan / best": places["time_ratio"],
+        f"{_RESOURCES[resource]} / best": places["resource_ratio"],
+    })  # fmt: skip
 
 
 def _left_out(runs: pd.DataFrame, everything: pd.DataFrame, fast: Contest) -> str:
@@ -323,12 +272,12 @@ def _left_out(runs: pd.DataFrame, everything: pd.DataFrame, fast: Contest) -> st
     worst = lost[lost["incomplete"] > 0].sort_values("incomplete", ascending=False, kind="stable").head(6)
     who = ", ".join(f"{row.incomplete:,} of {row.runs:,} of {plain(row.Index, 40)}" for row in worst.itertuples())
     parts = [f"{count(int(lost['incomplete'].sum()), 'incomplete run')}{f' ({who})' if who else ''}"]
+    if alone := int((lost["runs"] - lost["incomplete"]).reindex(list(fast.overall)).sum()) - fast.n:
+        parts.append(f"{count(alone, 'complete run')} of cases in which nothing can be compared")
     if unknown := int(everything["planner"].isna().sum()):
         parts.append(f"{count(unknown, 'run')} whose planner is not recorded")
     if missing := sorted(set(runs["planner"]) - set(fast.overall)):
-        more = f" and {len(missing) - 6} more" if len(missing) > 6 else ""
-        names = ", ".join(plain(name, 40) for name in missing[:6])
-        parts.append(f"not ranked, since they did not run where most runs can be compared: {names}{more}")
+        parts.append(f"not ranked, since they did not run where most runs can be compared: {_names(missing, 6)}")
     if others := int((everything["planner"].notna() & (everything["engine"] != runs["engine"].iloc[0])).sum()):
         parts.append(
             f"{count(others, 'run')} of other engines than {plain(runs['engine'].iloc[0] or None, 40)}, which has most runs"
@@ -336,33 +285,35 @@ def _left_out(runs: pd.DataFrame, everything: pd.DataFrame, fast: Contest) -> st
     return f"{'; '.join(parts)}."
 
 
+def _names(names: Sequence[str], most: int) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(plain(name, 40) for name in names[:most]) + more
+
+
 def _figures(ranked: pd.DataFrame, complete: pd.DataFrame, resource: str) -> tuple[Figure, ...]:
     named = _RESOURCES[resource]
-    points = ranked.dropna(subset=["resource"]).head(_MOST_DRAWN)
+    points = ranked[ranked[["time", "resource"]].lt(_BEYOND_DRAWING).all(axis=1)].head(_MOST_DRAWN)
     runs = complete.assign(workflow=complete["workflow"].fillna(""), s=complete["makespan_ms"] / 1000)
     runs = runs[runs["planner"].isin(ranked["planner"].head(_MOST_DRAWN))]
     most = runs["workflow"].value_counts()
     drawn = sorted(most.index, key=lambda name: (-most[name], name))[:_MOST_WORKFLOWS]
     groups = runs[runs["workflow"].isin(drawn)].groupby(["workflow", "planner"])["s"]
-    spread = (
-        groups.quantile(np.array([0.05, 0.25, 0.5, 0.75, 0.95]))
-        .unstack()
-        .set_axis(["p5", "p25", "p50", "p75", "p95"], axis=1)
-    )
+    marks = {"p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95}
+    spread = groups.quantile(np.array(list(marks.values()))).unstack().set_axis(list(marks), axis=1)
     spread = spread.assign(n=groups.size()).reset_index().sort_values(["workflow", "p50"], ignore_index=True)
     medians = "; ".join(
         f"{label(workflow, 30)}: {', '.join(f'{label(row.planner, 30)} {row.p50:.2f} s' for row in rows.itertuples())}"
         for workflow, rows in spread.groupby("workflow", sort=True)
     )
     fewer = f" {count(len(most) - len(drawn), 'workflow')} with fewer runs not drawn." if len(most) > len(drawn) else ""
-    spreads_figure = Figure(
+    makespans = Figure(
         spreads(spread),
         "Makespan of complete runs by workflow and planner, not adjusted: median, middle half, 5th to 95th percentile. "
         f"Medians: {medians}.{fewer}",
         "planners-makespan",
     )
     if points.empty:
-        return (spreads_figure,)
+        return (makespans,)
     said = "; ".join(
         f"{label(row['planner'], 40)} {ratio(row['time'])} and {ratio(row['resource'])}"
         for row in points.to_dict("records")
@@ -374,39 +325,42 @@ def _figures(ranked: pd.DataFrame, complete: pd.DataFrame, resource: str) -> tup
             f"Makespan and {named} per planner, as ratios to the best one's over all workflows: {said}. On the frontier: {on}.",
             "planners-trade-off",
         ),
-        spreads_figure,
+        makespans,
     )
 
 
 def _caveats(
-    runs: pd.DataFrame, complete: pd.DataFrame, fast: Contest, cheap: Contest | None, resource: str, engines: int
+    runs: pd.DataFrame,
+    complete: pd.DataFrame,
+    places: pd.DataFrame,
+    fast: Contest,
+    cheap: Contest | None,
+    resource: str,
 ) -> tuple[str, ...]:
     said = []
-    for found, word in ((fast, "faster"), (cheap, "cheaper")):
+    for found, word, ratios in ((fast, "faster", "time_ratio"), (cheap, "cheaper", "resource_ratio")):
         if found is None:
             continue
         parts = [
-            f"{words.format(word)} {', '.join(plain(name, 40) for name in names[:8])}{f' and {len(names) - 8} more' if len(names) > 8 else ''}"
-            for decision, words in _WORDS.items()
+            f"{words.format(word)} {_names(names, 8)}" for decision, words in _WORDS.items()
             if (names := [rival.name for rival in found.rivals if rival.decision == decision])
-        ]
-        said.append(f"{plain(found.winner, 40)} is {'; '.join(parts)}.")
-    next_one = fast.rivals[0].matched
+        ]  # fmt: skip
+        own = places.loc[places["planner"] == found.winner, ratios].dropna()
+        ahead = f"ahead in {int(own.eq(1).sum()):,} of {count(len(own), 'workflow')}"
+        said.append(f"{plain(found.winner, 40)} is {'; '.join(parts)}; {ahead}.")
+    following = fast.rivals[0]
+    free = following.matched.free if following.matched else ()
     rests = (
-        f"pairs ({phrases.rests_on(next_one)})" if next_one.way == "paired"
-        else "a fit of logarithms within equal workflow, structure and environment"
-        + (f"; not held equal beside the next one: {phrases.listed(next_one.free)}" if next_one.free else "")
+        f"; the next one's makespan is set beside the fastest one's by the median of {phrases.rests_on(following.matched)}"
+        if following.matched and following.paired
+        else f"; not held equal beside the next one: {phrases.listed(free)}" if free else ""
     )  # fmt: skip
-    said.append(
-        f"Ratios are geometric means over workflows, each workflow counting once, from {rests}. Intervals hold {100 * fast.level:.3g} % each, so "
-        "that those of all pairs of planners hold at once with at least 95 %."
-    )
-    said.append(
-        "The frontier is one of estimates: a planner is on it, or not, by chance where it is not told apart from its neighbours."
-    )
-    said.append(
-        "Memory is a planner's own choice and not held equal. The medians in the table and in the chart of makespans are not adjusted."
-    )
+    said += [
+        "Ratios are geometric means over workflows, each workflow counting once, from a fit of logarithms within equal workflow, "
+        f"structure and environment{rests}. Intervals hold {100 * fast.level:.4g} % each, so that those of all pairs of planners "
+        "hold at once with at least 95 %.",
+        "Memory is a planner's own choice and not held equal. The medians in the table and in the chart of makespans are not adjusted.",
+    ]
     lost = _losses(runs)
     shares = (lost["incomplete"] / lost["runs"])[lost["incomplete"] > 0]
     if len(shares):
@@ -415,10 +369,6 @@ def _caveats(
             f"Figures are of survivors: {percent(float(shares[worst]))} of the runs of {plain(worst, 40)} are incomplete, the highest share, "
             "and what these would have taken is in no figure."
         )
-    if preloaded := int(runs["preloaded"].sum()):
-        said.append(f"{count(preloaded, 'pre-loaded input')} lost their download time; makespans have it all the same.")
-    if runs["planner"].str.contains("wukong", case=False).any():
-        said.append("WUKONG's workers record no waits for inputs; makespans have them all the same.")
     if resource == "gb_seconds_derived":
         without = int(complete["gb_seconds_derived"].isna().sum())
         said.append(
@@ -426,8 +376,6 @@ def _caveats(
             + (f"; {count(without, 'complete run')} recorded no workers" if without else "")
             + ". With a price for every environment costs would stand here."
         )
-    if engines > 1:
-        said.append("Planners of different engines are not compared: the one with most runs is.")
     return tuple(said)
 
 

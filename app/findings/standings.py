@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp, sqrt
+from math import exp, inf, sqrt
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ CASE = ["workflow", "structure_hash", "environment"]
 """What a case is: planners are only ever compared within one."""
 
 _DETERMINED = 0.999
+_LARGEST = 700
+"""The largest logarithm whose power is a number."""
 
 Values = NDArray[np.float64]
 
@@ -38,13 +40,16 @@ class Standings:
     def ratios(self) -> pd.Series[float]:
         """Return each effect as a ratio to the best planner's in its workflow, on the index of `effects`."""
         best = self.effects.groupby("workflow")["effect"].transform("min")
-        return np.exp(self.effects["effect"] - best).round(12)  # type: ignore[return-value]  # a Series stays one
+        return (self.effects["effect"] - best).map(_exp).round(12)
 
     def overall(self, planners: list[str], workflows: list[int]) -> dict[str, float]:
         """Return each planner's geometric mean over these workflows, as a ratio to the best."""
-        rows = self.effects[self.effects["planner"].isin(planners) & self.effects["workflow"].isin(workflows)]
-        means = rows.groupby("planner")["effect"].mean()
-        return {str(name): round(exp(value - means.min()), 12) for name, value in means.items()}
+        means = self._of(planners, workflows).groupby("planner")["effect"].mean()
+        return {str(name): round(_exp(value - means.min()), 12) for name, value in means.items()}
+
+    def runs(self, planners: list[str], workflows: list[int]) -> int:
+        """Return how many runs of these planners are compared in these workflows."""
+        return int(self._of(planners, workflows)["n"].sum())
 
     def beside(self, reference: str, other: str, workflows: list[int], level: float) -> Interval | None:
         """Return the geometric mean over workflows of the ratio other / reference, None with too few runs of either."""
@@ -57,7 +62,10 @@ class Standings:
         value = float(contrast @ self.effects["effect"].to_numpy(float))
         error = sqrt(max(0.0, float(contrast @ self.covariance @ contrast)))
         reach = float(stats.t.ppf((1 + level) / 2, self.free)) * error
-        return Interval(exp(value), exp(value - reach), exp(value + reach), sum(runs))
+        return Interval(_exp(value), _exp(value - reach), _exp(value + reach), sum(runs))
+
+    def _of(self, planners: list[str], workflows: list[int]) -> pd.DataFrame:
+        return self.effects[self.effects["planner"].isin(planners) & self.effects["workflow"].isin(workflows)]
 
 
 def workflow_ids(runs: pd.DataFrame) -> pd.Series[int]:
@@ -113,14 +121,17 @@ def common(standings: Standings) -> tuple[list[str], list[int]]:
     best: tuple[int, list[str], list[int]] = (0, [], [])
     for planners in sorted(set(ran.values()), key=lambda names: (-len(names), sorted(names))):
         workflows = [workflow for workflow, names in ran.items() if planners <= names]
-        size = int(runs.loc[runs["planner"].isin(planners) & runs["workflow"].isin(workflows), "n"].sum())
+        size = standings.runs(sorted(planners), workflows)
         if size > best[0]:
             best = (size, sorted(planners), workflows)
     return best[1], best[2]
 
 
 def _cells(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Return n, mean and sum of squares of the logarithm per case and planner, of connected planners alone."""
+    """Return n, mean and sum of squares of the logarithm per case and planner, of connected planners alone.
+
+    A case of one planner compares nothing and is left out.
+    """
     value = pd.to_numeric(runs[metric]).astype(float)
     known = runs.assign(workflow=workflow_ids(runs), value=value)[(value > 0) & np.isfinite(value)]
     if known.empty:
@@ -129,6 +140,9 @@ def _cells(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
     grouped = known.groupby(["workflow", "case", "planner"])["value"]
     cells = grouped.agg(n="size", mean="mean", spread="var").reset_index()
     cells["squares"] = cells["spread"].fillna(0) * (cells["n"] - 1)
+    cells = cells[cells.groupby("case")["planner"].transform("size") > 1]
+    if cells.empty:
+        return cells
     return pd.concat([_connected(rows) for _, rows in cells.groupby("workflow")], ignore_index=True)
 
 
@@ -139,3 +153,7 @@ def _connected(cells: pd.DataFrame) -> pd.DataFrame:
     part = pd.Series(connected_components(links, directed=False)[1][planner], index=cells.index)
     runs: pd.Series[Any] = cells["n"].groupby(part).sum()
     return cells[part == runs.idxmax()]
+
+
+def _exp(logarithm: float) -> float:
+    return exp(logarithm) if logarithm < _LARGEST else inf

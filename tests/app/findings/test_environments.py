@@ -59,7 +59,8 @@ def row(found: Answer, metric: str) -> dict[str, Any]:
     ("name", "said"),
     [
         ("docker-on-a-laptop", "local"), ("LOCALHOST", "local"), ("aws-eu-west-1", "remote"), ("Azure", "remote"),
-        ("gateway-1", None), ("docker on google", None), ("", None), (None, None), (3, None),
+        ("localstack-aws", None), ("laws-lab", None), ("drawserver", None), ("nonlocal", None), ("glocal", None),
+        ("docker2", "local"), ("gateway-1", None), ("docker on google", None), ("", None), (None, None), (3, None),
     ],
 )  # fmt: skip
 def test_only_a_name_that_says_one_thing_says_where_an_environment_is(name: object, said: str | None) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from app.findings import find
-from app.findings.evidence import Selection, of_reader
+from app.findings.evidence import Evidence, Selection, of_reader
 from app.findings.finding import Answer
 from app.findings.planners import QUESTIONS, contest, frontier
 from app.findings.standings import common, fitted
@@ -56,6 +56,17 @@ def answered(tmp_path: Path, *runs: dict[str, list[dict[str, Any]]], prices: boo
     return answer(take_in(tmp_path / "home", write(tmp_path / "dump", tables)))
 
 
+def of_rows(*rows: dict[str, Any]) -> Answer:
+    """The answer over runs as rows of `RUNS`, which a dump of as many runs would take long to give."""
+    base = {
+        "workflow": "w", "structure_hash": "s", "environment": "e", "is_complete": True, "gb_seconds_derived": 1.0,
+        "cost_usd": np.nan, "memory_mb": 1.0, "sla": None, "tags": None,
+    }  # fmt: skip
+    runs = pd.DataFrame([base | {"run_id": str(number)} | row for number, row in enumerate(rows)])
+    engines = runs[["run_id"]].assign(engine="x")
+    return QUESTIONS[0].compute(Evidence(lambda sql, _: runs if "makespan_ms" in sql else engines))
+
+
 def two_planners() -> list[dict[str, list[dict[str, Any]]]]:
     """Quick takes 2/3 of Frugal's makespan in both workflows, with four times its memory."""
     return [
@@ -78,10 +89,8 @@ def test_the_faster_and_the_cheaper_planner_are_named_with_the_ratio_to_the_next
     ]  # fmt: skip
     quick = found.table[(found.table["workflow"] == "all together") & (found.table["planner"] == "Quick")].iloc[0]
     assert quick["GB-seconds / best"] == pytest.approx(np.exp(np.mean(logs)))
-    assert (
-        "`Quick` is fastest (in 2 of 2 workflows): the next, `Frugal`, takes **1.50 times** as long" in found.sentence
-    )
-    assert "`Frugal` is cheapest in GB-seconds (in 2 of 2 workflows)" in found.sentence
+    assert "`Quick` is fastest: the next, `Frugal`, takes **1.50 times** as long" in found.sentence
+    assert "`Frugal` is cheapest in GB-seconds: the next, `Quick`," in found.sentence
     assert "The frontier is `Quick`, `Frugal`." in found.sentence
     small = found.table[(found.table["workflow"] == "small") & (found.table["planner"] == "Frugal")].iloc[0]
     assert small["median makespan (s)"] == pytest.approx(1.5 * 1.175)
@@ -150,6 +159,48 @@ def test_seeds_that_ran_under_both_planners_are_compared_in_pairs(tmp_path: Path
         1.02,
         1.02,
     ]
+
+
+def test_the_fastest_planner_is_never_said_to_take_longer_than_the_next() -> None:
+    """B wins three seeds of four, and takes so long on the fourth that its mean ratio is higher: only the fit is said."""
+    rng = np.random.default_rng(3)
+    found = of_rows(*(
+        {"planner": planner, "makespan_ms": size * np.exp(rng.normal(0, 0.02)), "tags": {"seed": str(seed)}}
+        for seed in range(40) for planner, size in (("A", 1000), ("B", 800 if seed % 4 else 6000))
+    ))  # fmt: skip
+    assert "`A` has the shortest makespan, but the next, `B`, takes **1.32 times** as long" in found.sentence
+    assert "undecided" in found.sentence
+    assert "estimated frontier is `A` alone" in found.sentence
+    assert found.effect is not None
+    assert found.effect.value == pytest.approx(np.exp(np.mean(np.log([0.8, 0.8, 0.8, 6]))), rel=0.02)
+
+
+def test_a_planner_is_only_called_fastest_if_it_was_tested_against_every_other_and_n_counts_what_was_compared() -> None:
+    """C has too few runs; nobody else ran in the other workflow, nor in the other environment."""
+    rng = np.random.default_rng(3)
+    rows = [
+        {"planner": planner, "makespan_ms": size * np.exp(rng.normal(0, 0.1))}
+        for planner, size, runs in (("A", 1000, 30), ("B", 1300, 30), ("C", 2000, 4)) for _ in range(runs)
+    ]  # fmt: skip
+    alone = [
+        {"planner": "A", "makespan_ms": 1.0, "workflow": "x"},
+        {"planner": "A", "makespan_ms": 1.0, "environment": "f"},
+    ]
+    found = of_rows(*rows, *alone * 5)
+    assert "`A` is faster than the next, `B`, which takes **1.28 times**" in found.sentence
+    assert "fastest" not in found.sentence
+    assert found.n == 64
+    assert "10 complete runs of cases in which nothing can be compared" in found.left_out
+    assert "`A` is fastest: the next, `B`," in of_rows(*rows[:60]).sentence
+
+
+def test_planners_that_are_powers_of_hundreds_apart_are_still_answered() -> None:
+    rows = [
+        {"planner": planner, "makespan_ms": size} for planner, size in (("A", 1e-300), ("B", 1e300)) for _ in range(8)
+    ]
+    found = of_rows(*rows)
+    assert found.status == "answered"
+    assert "`A` is fastest: the next, `B`, takes **infinitely many times**" in found.sentence
 
 
 def test_one_planner_is_not_enough(tmp_path: Path) -> None:
