@@ -96,10 +96,9 @@ def _answer(evidence: Evidence) -> Answer:
     unnamed = int(runs["environment"].isna().sum())
     if len(names) < 2:
         only = (
-            f"{count(len(runs) - unnamed, 'run')}, all of one environment, {plain(names[0], 40)}"
-            if len(names)
-            else (f"None of {count(len(runs), 'run')} says its environment" if len(runs) else "No run is selected")
-        )
+            f"{count(len(runs) - unnamed, 'run')}, all of one environment, {plain(names[0], 40)}" if len(names)
+            else f"None of {count(len(runs), 'run')} says its environment" if len(runs) else "No run is selected"
+        )  # fmt: skip
         return not_enough(f"{only}: there is nothing to compare.", _LABEL, n=len(runs))
     kinds = runs["environment"].map(kind, na_action="ignore")
     told = {"local", "remote"} <= set(kinds.dropna())
@@ -184,20 +183,16 @@ def _several(known: Sequence[Beside], beside: Sequence[Beside], level: float, to
         widest = max(known, key=_distance)
         return f"{start}: the furthest, {plain(widest.other, 40)}, is {_times(widest.makespan, level)}."
     furthest = decided[0]
-    name = plain(furthest.other, 40)
-    unlike = _unlike(furthest.matched)
-    return (
-        f"{start}, most in {name}: **{_times(furthest.makespan, level, '**')}"
-        f"{f'; its runs are not alike in {unlike}, which may be the reason' if unlike else ''}."
-    )
+    free = furthest.matched.free
+    unlike = phrases.listed(free[:4]) + (f" and {len(free) - 4} more" if len(free) > 4 else "")
+    but = f"; its runs are not alike in {unlike}, which may be the reason" if free else ""
+    return f"{start}, most in {plain(furthest.other, 40)}: **{_times(furthest.makespan, level, '**')}{but}."
 
 
 def _times(found: Interval | None, level: float, close: str = "") -> str:
     """Say a ratio with its interval at its level; `close` ends what is bold after the figure."""
-    if found is None:
-        return phrases.times(None)
     said = phrases.times(found, level).replace(" times", f" times{close}", 1)
-    ends = {"undecided": "undecided", "no difference": "no difference beyond 5 %"}.get(found.decision)
+    ends = found and {"undecided": "undecided", "no difference": "no difference beyond 5 %"}.get(found.decision)
     return f"{said[:-1]}, {ends})" if ends else said
 
 
@@ -215,20 +210,13 @@ def _distance(one: Beside) -> float:
 
 
 def _effect(known: Sequence[Beside], comparisons: int) -> Effect | None:
-    if comparisons == 1:
-        return phrases.effect(
-            f"makespan {label(known[0].other, 40)} / {label(known[0].reference, 40)}", known[0].makespan
-        )
-    decided = _decided(known)
-    if not decided:
+    shown = known if comparisons == 1 else _decided(known)
+    if not shown:
         return None
-    name = f"makespan {label(decided[0].other, 40)} / {label(decided[0].reference, 40)}, the furthest of {comparisons}, adjusted for as many"
-    return phrases.effect(name, decided[0].makespan)
-
-
-def _unlike(matched: Matched) -> str:
-    free = matched.free
-    return phrases.listed(free[:4]) + (f" and {len(free) - 4} more" if len(free) > 4 else "") if free else ""
+    of = f", the furthest of {comparisons}, adjusted for as many" if comparisons > 1 else ""
+    return phrases.effect(
+        f"makespan {label(shown[0].other, 40)} / {label(shown[0].reference, 40)}{of}", shown[0].makespan
+    )
 
 
 def _none(names: Sequence[object], told: bool, wanted: Sequence[object]) -> str:
@@ -242,44 +230,27 @@ def _none(names: Sequence[object], told: bool, wanted: Sequence[object]) -> str:
 
 
 def _table(beside: Sequence[Beside]) -> pd.DataFrame:
-    rows = []
-    for one in beside:
-        for metric, found in one.found.items():
-            interval = found.ratio
-            rows.append(
-                {
-                    "environment": label(one.other, 40),
-                    "beside": label(one.reference, 40),
-                    "metric": METRICS[metric],
-                    "ratio": interval.value if interval else None,
-                    "low": interval.low if interval else None,
-                    "high": interval.high if interval else None,
-                    "decision": interval.decision if interval else "too few",
-                    "compared": found.n,
-                    "as": "pairs" if one.matched.way == "paired" else "runs",
-                    "incomplete": found.incomplete,
-                    "unit": _UNITS.get(metric, "ms"),
-                    "median": found.other,
-                    "median beside": found.reference,
-                }
-            )
-    return pd.DataFrame(rows)
+    return pd.DataFrame([
+        {
+            "environment": label(one.other, 40), "beside": label(one.reference, 40), "metric": METRICS[metric],
+            "ratio": found.ratio.value if found.ratio else None,
+            "low": found.ratio.low if found.ratio else None, "high": found.ratio.high if found.ratio else None,
+            "decision": found.ratio.decision if found.ratio else "too few",
+            "compared": found.n, "as": "pairs" if one.matched.way == "paired" else "runs", "incomplete": found.incomplete,
+            "unit": _UNITS.get(metric, "ms"), "median": found.other, "median beside": found.reference,
+        }
+        for one in beside for metric, found in one.found.items()
+    ])  # fmt: skip
 
 
 def _figures(rows: pd.DataFrame, known: Sequence[Beside], level: float) -> tuple[Figure, ...]:
     single = len(known) == 1
-    shown = rows.dropna(subset=["ratio"])
-    if not single:
-        shown = shown[shown["metric"] == "makespan"]
+    shown = rows[rows["ratio"].notna() & (single | rows["metric"].eq("makespan"))]
     labels = shown["metric"] if single else shown["environment"]
     frame = shown.assign(label=labels, value=shown["ratio"].astype(float), n=shown["compared"])
-    beside = set(shown["beside"])
-    name = next(iter(beside)) if len(beside) == 1 else "the environment with most runs"
-    what = (
-        f"{label(known[0].other, 24)} / {label(name, 24)} (ratio)"
-        if single
-        else f"Makespan / that of {label(name, 24)} (ratio)"
-    )
+    beside = shown["beside"].unique()
+    name = label(beside[0] if len(beside) == 1 else "the environment with most runs", 24)
+    what = f"{label(known[0].other, 24)} / {name} (ratio)" if single else f"Makespan / that of {name} (ratio)"
     text = f"{what}, with {100 * level:.3g} % intervals: " + "; ".join(
         f"{row.label} {row.value:.2f} ({row.low:.2f} to {row.high:.2f}), {row.decision}" for row in frame.itertuples()
     )
