@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isclose
 from typing import Any
 
 import pandas as pd
@@ -11,21 +12,24 @@ from app.findings import phrases
 from app.findings.evidence import Evidence
 from app.findings.finding import Answer, Effect, Figure, Question, not_enough
 from app.findings.statistics import MINIMUM_RUNS, Interval, clustered_ratio
+from app.findings.strays import strays
 from app.plain import label, labels
-from app.units import count, duration, known, percent
+from app.units import count, duration, percent
 
 MOST_DRAWN = 12
 """Planners that are drawn, those with most workers; the table holds all."""
 
 PERIODS = """
 -- How long the workers of each run were active, start-up included, and what is left when counting begins at the first
--- task; workers whose end is not known have neither. `worker_active_periods` says what the parts are.
+-- task; workers whose end is not known have neither, nor have those whose first task starts before their request
+-- (task_before_request). `worker_active_periods` says what the parts are.
 select
     selected_runs.run_id,
     selected_runs.planner,
     selected_runs.environment,
     count(*) as launched,
     count(*) filter (where is_known) as workers,
+    count(*) filter (where active_ms_without_startup > periods.active_ms) as task_before_request,
     count(*) filter (where is_known and task_before_ready) as task_before_ready,
     coalesce(sum(periods.active_ms) filter (where is_known), 0)::double as active_ms,
     coalesce(sum(active_ms_without_startup) filter (where is_known), 0)::double as without_ms,
@@ -34,7 +38,7 @@ select
     coalesce(sum(idle_ms) filter (where is_known), 0)::double as idle_ms
 from (
     select
-        *, active_ms > 0 and active_ms_without_startup is not null and startup_ms is not null as is_known
+        *, active_ms > 0 and active_ms_without_startup <= active_ms and startup_ms is not null as is_known
     from worker_active_periods
 ) as periods
 inner join selected_runs on periods.run_id = selected_runs.run_id
@@ -52,7 +56,7 @@ select
     median(1 - active_ms_without_startup / active_ms) as missed
 from worker_active_periods as periods
 inner join selected_runs on periods.run_id = selected_runs.run_id
-where active_ms > 0 and active_ms_without_startup is not null and periods.startup_ms is not null
+where active_ms > 0 and active_ms_without_startup <= active_ms and periods.startup_ms is not null
 group by grouping sets ((), (selected_runs.planner, selected_runs.environment))
 order by is_total desc, selected_runs.planner nulls last, selected_runs.environment nulls last
 """
@@ -129,7 +133,13 @@ order by run_id
 
 def missed(rows: pd.DataFrame) -> Interval | None:
     """Return the share of active time that is not counted without start-up, resampled by run. `rows`: what `PERIODS` returns."""
-    return clustered_ratio((rows["active_ms"] - rows["without_ms"]).tolist(), rows["active_ms"].tolist())
+    return _of_runs(rows["active_ms"] - rows["without_ms"], rows["active_ms"])
+
+
+def _of_runs(parts: pd.Series[float], wholes: pd.Series[float]) -> Interval | None:
+    """Return a ratio of totals, None where resampling says nothing: of runs that all agree it has no width."""
+    found = clustered_ratio(parts.tolist(), wholes.tolist())
+    return None if found is None or not found.low < found.high or isclose(found.low, found.high) else found
 
 
 def table(rows: pd.DataFrame, medians: pd.DataFrame) -> pd.DataFrame:
@@ -172,10 +182,11 @@ def _row(planner: str, environment: str, rows: pd.DataFrame, median: float | Non
 
 def _f11(evidence: Evidence) -> Answer:
     rows = evidence.frame(PERIODS)
-    launched, workers = int(rows["launched"].sum()), int(rows["workers"].sum())
+    launched, workers, apart = int(rows["launched"].sum()), int(rows["workers"].sum()), strays(evidence)
     if not workers:
         return not_enough(
-            f"Of {count(launched, 'worker')} of this selection none has a known request, first task and end.",
+            f"Of {count(launched, 'worker')} of this selection none has a request, first task and end that are known and in this order"
+            f"{f'; {apart} cannot be counted' if apart else ''}.",
             "Runs whose workers leave start records (`invocations`) and metrics of their tasks.",
             n=launched, counted="workers",
         )  # fmt: skip
@@ -196,7 +207,7 @@ def _f11(evidence: Evidence) -> Answer:
         workers, "workers",
         phrases.effect("share of active time missed without start-up", interval, "share")
         or Effect("share of active time missed without start-up", share, None, None, "share"),
-        _left_out(rows, states, paths), found, _figure(with_any), _caveats(rows, states, paths),
+        _left_out(rows, states, paths, apart), found, _figure(with_any), _caveats(rows, states, paths),
         "Plans that count start-up, or play the run forward in time; then planned and actual states and paths can be compared "
         "again." if plan else "Runs with plans: those without history make none, so what it does to a plan cannot be told.",
     )  # fmt: skip
@@ -222,15 +233,18 @@ def _paths(paths: pd.DataFrame) -> str:
     if paths.empty:
         return ""
     planned, waited = float(paths["planned_ms"].sum()), float(paths["waited_ms"].sum())
-    found = clustered_ratio(paths["planned_ms"].tolist(), paths["waited_ms"].tolist())
-    share = f", {phrases.share(found)} of it" if found and known(found.value) else ""
+    found = _of_runs(paths["planned_ms"], paths["waited_ms"])
+    share = f", {phrases.share(found) if found else percent(planned / waited)} of it" if waited > 0 else ""
     return f"on critical paths they wait {duration(planned)} for start-up where {duration(waited)} was waited{share}"
 
 
-def _left_out(rows: pd.DataFrame, states: dict[str, Any], paths: pd.DataFrame) -> str:
-    unknown = int(rows["launched"].sum() - rows["workers"].sum())
+def _left_out(rows: pd.DataFrame, states: dict[str, Any], paths: pd.DataFrame, apart: str) -> str:
+    early = int(rows["task_before_request"].sum())
+    unknown = int(rows["launched"].sum() - rows["workers"].sum()) - early
     return (
-        f"{count(unknown, 'worker')} without a known start, first task or end (those that never became ready among them). States: "
+        f"{count(unknown, 'worker')} without a known start, first task or end (those that never became ready among them)"
+        f"{f'; {early:,} whose first task starts before their request, for clocks of machines differ' if early else ''}"
+        f"{f'; {apart}' if apart else ''}. States: "
         f"{count(int(states['workers']), 'worker')} of {count(int(states['runs']), 'run')} have both a planned and a known state. "
         f"Critical paths: {count(len(paths), 'run')} with a planned and an observed path to the sink."
     )

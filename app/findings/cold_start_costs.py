@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from app.findings import phrases
 from app.findings.evidence import Evidence
 from app.findings.experiments import by_tag
+from app.findings.funnels import run_share
 from app.findings.matching import RUNS, compare
-from app.findings.statistics import MINIMUM_RUNS, Interval, clustered_ratio, stratified_ratio
+from app.findings.statistics import MINIMUM_RUNS, Interval, stratified_ratio
 from app.plain import plain
 from app.units import count, duration, figure
 
@@ -126,11 +128,15 @@ order by levels.engine, levels.environment, levels.memory_mb
 """
 
 PREWARMS = """
--- What became of the pre-warms: assigned, applied, effective, and what effective ones are estimated to have saved.
+-- What became of the pre-warms: assigned; told, those of them known to have been applied or not; applied, and without having
+-- been assigned (applied_besides); judged, applied ones whose effect is known; effective, and what these may have saved.
 select
     count(*) filter (where opportunities.assigned) as assigned,
-    count(*) filter (where opportunities.applied) as applied,
-    count(*) filter (where opportunities.effective) as effective,
+    count(*) filter (where opportunities.assigned and opportunities.applied is not null) as told,
+    count(*) filter (where opportunities.assigned and opportunities.applied) as applied,
+    count(*) filter (where opportunities.applied and not opportunities.assigned) as applied_besides,
+    count(*) filter (where opportunities.applied and opportunities.effective is not null) as judged,
+    count(*) filter (where opportunities.applied and opportunities.effective) as effective,
     count(saved_ms) as estimated,
     coalesce(sum(saved_ms), 0)::double as saved_ms
 from optimization_opportunities as opportunities
@@ -150,23 +156,29 @@ order by selected_runs.run_id
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What cold starts took beyond warm ones, over the groups where both can be compared."""
+    """What cold starts took beyond warm ones, over the groups where both can be compared; None where it is not known."""
 
     slower: Interval | None
     difference_ms: float | None
     compared: int
     extra_ms: float
-    on_path_ms: float
-    gb_seconds: float
+    on_path_ms: float | None
+    gb_seconds: float | None
+    without_memory: int
+    priced_gb_seconds: float | None
     usd: float | None
     prices: tuple[str, ...]
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether cold starts take longer in the median and on average: else a total would contradict the median."""
+        return self.difference_ms is not None and self.difference_ms > 0 and self.extra_ms > 0
 
 
 def cold_share(runs: pd.DataFrame) -> Interval | None:
     """Return the share of cold among decided starts, resampled by run. `runs`: run_id, cold, warm."""
     sums = runs.groupby("run_id")[["cold", "warm"]].sum()
-    decided = sums[sums.sum(axis=1) > 0]
-    return clustered_ratio(decided["cold"].tolist(), decided.sum(axis=1).tolist())
+    return run_share(sums["cold"], sums.sum(axis=1))
 
 
 def cost(runs: pd.DataFrame, groups: pd.DataFrame) -> Cost:
@@ -182,7 +194,7 @@ def cost(runs: pd.DataFrame, groups: pd.DataFrame) -> Cost:
             runs[GROUP].assign(is_other=state == "cold", value=runs[f"{state}_ms"].astype(float))
             for state in ("warm", "cold")
         ]
-    )
+    ).dropna(subset=["value"])
     sides["stratum"] = sides.groupby(GROUP, dropna=False).ngroup()
     priced = compared.dropna(subset=["extra_usd"])
     return Cost(
@@ -190,11 +202,18 @@ def cost(runs: pd.DataFrame, groups: pd.DataFrame) -> Cost:
         float((apart * weights).sum() / weights.sum()) if weights.sum() else None,
         int(weights.sum()),
         float(compared["extra_ms"].sum()),
-        float(compared["extra_on_path_ms"].astype(float).sum()),
-        float(compared["extra_gb_seconds"].astype(float).sum()),
-        float(priced["extra_usd"].sum()) if len(priced) else None,
+        _sum(compared["extra_on_path_ms"]),
+        _sum(compared["extra_gb_seconds"]),
+        int(weights[compared["extra_gb_seconds"].isna()].sum()),
+        _sum(priced["extra_gb_seconds"]),
+        _sum(priced["extra_usd"]),
         tuple(sorted({_price(row) for row in priced.to_dict("records")})),
     )
+
+
+def _sum(values: pd.Series[float]) -> float | None:
+    known = values.dropna().astype(float)
+    return float(known.sum()) if len(known) else None
 
 
 def said(costs: Cost) -> str:
@@ -205,22 +224,45 @@ def said(costs: Cost) -> str:
     if decision != "higher":
         undecided = {"lower": "they were faster than warm ones", "no difference": "they took as long as warm ones"}
         return f"; {undecided.get(decision, 'whether they take longer than warm ones is not decided')}"
-    usd = f" or {costs.usd:.2g} USD" if costs.usd is not None else ""
-    return (
-        f"; a cold one took {duration(costs.difference_ms)} more than a warm one in the median, {duration(costs.extra_ms)} in all "
-        f"({duration(costs.on_path_ms)} of it on critical paths), {figure(costs.gb_seconds)} GB-seconds{usd}"
-    )
+    if costs.difference_ms <= 0:
+        return "; run by run a cold one took longer than a warm one, over all starts it did not, so no cost is told"
+    longer = f"; a cold one took {duration(costs.difference_ms)} longer than a warm one in the median"
+    if not costs.adds_up:
+        return f"{longer} but less long on average, so no total is told"
+    return f"{longer}, {duration(costs.extra_ms)} of worker time in all{_spent(costs)}"
+
+
+def _spent(costs: Cost) -> str:
+    if costs.gb_seconds is None:
+        return ""
+    usd = ""
+    if costs.usd is not None and costs.priced_gb_seconds is not None and costs.usd >= 0:
+        amount = f"{np.format_float_positional(float(f'{costs.usd:.2g}'), trim='-')} USD"
+        is_all = np.isclose(costs.priced_gb_seconds, costs.gb_seconds)
+        usd = f" or {amount}" if is_all else f", of which {figure(costs.priced_gb_seconds)} have a price: {amount}"
+    return f" ({figure(costs.gb_seconds)} GB-seconds{usd})"
 
 
 def prewarmed(prewarms: dict[str, Any]) -> str:
     """Say what became of pre-warms and what they are estimated to have saved. `prewarms`: the row of `PREWARMS`."""
-    if not prewarms["assigned"] and not prewarms["applied"]:
-        return "No pre-warm was assigned"
-    saved = f", saving an estimated {duration(prewarms['saved_ms'])} of start-up" if prewarms["estimated"] else ""
-    return (
-        f"Of {count(prewarms['assigned'], 'pre-warm')} assigned, {int(prewarms['applied']):,} ran and "
-        f"{int(prewarms['effective']):,} met a warm start{saved}"
+    assigned, told, applied, besides = (
+        int(prewarms[name]) for name in ("assigned", "told", "applied", "applied_besides")
     )
+    if not assigned and not besides:
+        return "No pre-warm was assigned"
+    parts = []
+    if told:
+        parts.append(f"of {count(told, 'pre-warm')} assigned that left a record, {applied:,} ran")
+    elif assigned:
+        parts.append(f"{count(assigned, 'pre-warm was', 'pre-warms were')} assigned, but nothing tells whether any ran")
+    if besides:
+        parts.append(f"{count(besides, 'pre-warm')} ran without being assigned")
+    if judged := int(prewarms["judged"]):
+        of = "these" if judged == applied + besides else f"the {judged:,} whose start is known"
+        saved = f", saving an estimated {duration(prewarms['saved_ms'])} of start-up" if prewarms["estimated"] else ""
+        parts.append(f"{int(prewarms['effective']):,} of {of} met a warm start{saved}")
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}"
 
 
 def before_and_after(evidence: Evidence, starts: pd.DataFrame) -> str:

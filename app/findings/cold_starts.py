@@ -23,6 +23,7 @@ from app.findings.cold_start_costs import (
 from app.findings.evidence import Evidence
 from app.findings.finding import Answer, Effect, Figure, Question, not_enough
 from app.findings.statistics import MINIMUM_RUNS
+from app.findings.strays import strays
 from app.plain import label, labels
 from app.units import count, duration, known, percent
 
@@ -106,34 +107,43 @@ def _key(row: dict[Any, Any]) -> tuple[Any, ...]:
 def _f10(evidence: Evidence) -> Answer:
     runs, sources = evidence.frame(BY_RUN), evidence.record(SOURCES)
     cold, warm, unknown = (int(runs[state].sum()) for state in ("cold", "warm", "unknown"))
+    apart = strays(evidence)
     if not cold + warm:
+        missing = f"Of {count(unknown, 'worker start')} of this selection none is known to be cold or warm" if unknown else "No run of this selection has a worker start on record"  # fmt: skip
         return not_enough(
-            f"Of {count(unknown, 'worker start')} of this selection none is known to be cold or warm.",
+            f"{missing}{f'; {apart} cannot be counted' if apart else ''}.",
             "Start records of workers with a state, an initialisation time or a container; or logs long enough to tell it from releases.",
             n=unknown, counted="starts",
         )  # fmt: skip
     groups, prewarms = evidence.frame(BY_GROUP, least=LEAST_STARTS), evidence.record(PREWARMS)
     costs, rows, interval = cost(runs, groups), table(runs, groups), cold_share(runs)
     name = "share of starts that are cold"
-    shown = f"({phrases.share(interval).split('(', 1)[1]} " if interval else ""
+    shown = f" ({phrases.share(interval).split('(', 1)[1]}" if interval else ""
     return Answer(
         "answered",
-        f"**{percent(cold / (cold + warm))}** {shown}of {count(cold + warm, 'worker start')} were cold{said(costs)}."
+        f"**{percent(cold / (cold + warm))}** of {count(cold + warm, 'worker start was', 'worker starts were')} cold{shown}{said(costs)}."
         f" {prewarmed(prewarms)}.",
         cold + warm, "starts",
         phrases.effect(name, interval, "share") or Effect(name, cold / (cold + warm), None, None, "share"),
-        _left_out(sources, unknown, cold - costs.compared), rows, _figures(rows, groups),
+        _left_out(sources, unknown, cold, costs, prewarms, apart), rows, _figures(rows, groups),
         _caveats(sources, costs, prewarms, before_and_after(evidence, runs)),
         _would_change(costs),
     )  # fmt: skip
 
 
-def _left_out(sources: dict[str, Any], unknown: int, not_compared: int) -> str:
-    return (
-        f"{count(unknown, 'start')} of unknown state ({int(sources['never_ready']):,} never became ready) are in no share; "
-        f"{count(not_compared, 'cold start')} of groups with fewer than {LEAST_STARTS} cold or warm starts in no cost; "
-        f"{count(sources['runs_without_workers'], 'run')} without a record of workers."
-    )
+def _left_out(
+    sources: dict[str, Any], unknown: int, cold: int, costs: Cost, prewarms: dict[str, Any], apart: str
+) -> str:
+    parts = [
+        f"{count(unknown, 'start')} of unknown state ({int(sources['never_ready']):,} never became ready) are in no share",
+        f"{count(cold - costs.compared, 'cold start')} of groups with fewer than {LEAST_STARTS} cold or warm starts in no cost",
+        f"{count(sources['runs_without_workers'], 'run')} without a record of workers",
+    ]
+    if costs.without_memory:
+        parts.append(f"{count(costs.without_memory, 'cold start')} of unknown memory in no GB-seconds")
+    if untold := int(prewarms["assigned"] - prewarms["told"]):
+        parts.append(f"{count(untold, 'assigned pre-warm')} of which nothing tells whether they ran")
+    return f"{'; '.join([*parts, apart] if apart else parts)}."
 
 
 def _caveats(sources: dict[str, Any], costs: Cost, prewarms: dict[str, Any], compared: str) -> tuple[str, ...]:
@@ -151,19 +161,23 @@ def _caveats(sources: dict[str, Any], costs: Cost, prewarms: dict[str, Any], com
     ]
     if costs.compared:
         slower = f" Cold over warm, run medians within groups: {phrases.times(costs.slower)}." if costs.slower else ""
-        on_path = float(sources["makespans_ms"] or 0)
-        part = f" ({percent(costs.on_path_ms / on_path)} of all makespans)" if on_path > 0 else ""
+        path = ""
+        if costs.adds_up and costs.on_path_ms is not None and costs.on_path_ms >= 0:
+            makespans = float(sources["makespans_ms"] or 0)
+            part = f", {percent(costs.on_path_ms / makespans)} of all makespans" if makespans > 0 else ""
+            path = (
+                f"; {duration(costs.on_path_ms)} of it are on critical paths{part}, which bounds what makespans would gain, for another path "
+                "may then be the longest"
+            )
         caveats.append(
-            "Extra time is what cold starts took beyond the mean warm start of the same engine, environment and memory; the part on "
-            f"critical paths{part} bounds what makespans would gain, for another path may then be the longest.{slower}"
+            f"Extra time is what cold starts took beyond the mean warm start of the same engine, environment and memory{path}.{slower}"
         )
         caveats.append(
             f"USD: {'; '.join(costs.prices)}; of environments with a price only."
             if costs.prices
-            else "No price is known for these environments: GB-seconds of extra start-up are told instead. To give one, "
-            "`flowscope ingest prices.jsonl` (docs/prices.md)."
+            else "No price is known for these environments; to give one, `flowscope ingest prices.jsonl` (docs/prices.md)."
         )
-    if prewarms["applied"]:
+    if prewarms["applied"] + prewarms["applied_besides"]:
         caveats.append(
             "What pre-warming saved is an ESTIMATE: the median cold start of the same engine, environment and memory less the worker's own "
             "start-up. The worker might have been warm anyway, and what the pre-warmed container itself cost is recorded nowhere."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import isfinite, log
+from math import inf, isfinite, log
 
 import numpy as np
 import pandas as pd
@@ -25,11 +25,15 @@ _SURE_SIZES = 5
 
 _MOST_STRUCTURES = 2_000
 _LIMIT_BYTES = 95_000
+_LIMITED = "octoflows"
+"""The engine that cannot pass more than `_LIMIT_BYTES` with an invocation; of others no limit is known."""
+
 _LEAST_SHARE = 0.0001
 
 _STRUCTURES = """
 -- The serialised DAG by structure, as `dag_growth` counts it, of the runs selected: medians over loads; what it must
--- carry (ids and edges; arguments written into the workflow) is known once per run.
+-- carry (ids and edges; arguments written into the workflow) is known once per run. Where that is more than the whole
+-- DAG (contradicted), arguments are not in it as they are recorded, so what they weigh in it is not known.
 with ids as (
     select run_id, count(*) as tasks, sum(length(task_id)) as id_bytes
     from (
@@ -59,7 +63,9 @@ arguments as (
 loads as (
     select
         engine, workflow, structure_hash, tasks_expected as tasks, dag_loads.run_id, dag_bytes::double as dag_bytes,
-        topology_bytes::double as topology_bytes, case when is_complete then argument_bytes end as argument_bytes
+        topology_bytes::double as topology_bytes, dag_loads.download_ms,
+        is_complete and argument_bytes + coalesce(topology_bytes, 0) > dag_bytes as contradicted,
+        case when is_complete and not contradicted then argument_bytes end as argument_bytes
     from dag_loads
     inner join selected_runs on dag_loads.run_id = selected_runs.run_id
     left join topology on dag_loads.run_id = topology.run_id
@@ -79,7 +85,9 @@ select
     median(dag_bytes - argument_bytes) as bare_bytes,
     median(dag_bytes - topology_bytes - argument_bytes) as other_bytes,
     median((topology_bytes + argument_bytes) / dag_bytes) as needed_share,
+    count(case when contradicted then 1 end)::bigint as contradicted,
     count(case when dag_bytes > $limit then 1 end)::bigint as loads_over_limit,
+    count(case when dag_bytes > $limit and download_ms = 0 then 1 end)::bigint as passed_over_limit,
     count(distinct case when dag_bytes > $limit then run_id end)::bigint as runs_over_limit
 from loads
 group by engine, workflow, structure_hash, tasks
@@ -138,13 +146,13 @@ def _dag(evidence: Evidence) -> Answer:
     with_arguments = slope(structures["tasks"], structures["dag_bytes"])
     positive = structures["tasks"].gt(0).fillna(False).astype(bool) & measured.gt(0)
     exponent = slope(structures["tasks"][positive].astype(float).map(log), measured[positive].map(log))
-    loads, over = int(structures["loads"].sum()), int(structures["loads_over_limit"].sum())
+    loads = int(structures["loads"].sum())
     per_worker = median_interval(runs["load_ms_per_worker"].astype(float).tolist())
     both = runs[runs["load_ms"].notna() & runs["startup_ms"].gt(0)]
     of_startup = clustered_ratio(both["load_ms"].tolist(), both["startup_ms"].tolist())
     return Answer(
         "answered",
-        f"{_grows(structures, per_task, bare)}; {_costs(runs, per_worker, of_startup)}; {_could_be(structures)}{_limit(structures, over)}.",
+        f"{_grows(structures, per_task, bare)}; {_costs(runs, per_worker, of_startup)}; {_could_be(structures)}{_limit(structures)}.",
         loads, "loads of a DAG by workers",
         _effect(per_task, bare) or (phrases.effect("load of the DAG per worker", per_worker, "ms")),
         _left_out(total, runs, structures), _dag_table(structures), _figures(structures, measured, per_task, bare),
@@ -198,17 +206,23 @@ def _costs(runs: pd.DataFrame, per_worker: Interval | None, of_startup: Interval
 def _could_be(structures: pd.DataFrame) -> str:
     known_parts = structures.dropna(subset=["needed_share"])
     if known_parts.empty:
-        return "how small it could be is not recorded"
+        return "how small it could be is not known"
     weights = known_parts["loads"].astype(float)
     share = float((known_parts["needed_share"].astype(float) * weights).sum() / weights.sum())
     return f"{percent(share)} of it are ids, edges and arguments, which it must carry, the rest code and what serialisation repeats"
 
 
-def _limit(structures: pd.DataFrame, over: int) -> str:
-    if not over:
+def _limit(structures: pd.DataFrame) -> str:
+    limited = structures[structures["engine"] == _LIMITED]
+    runs, passed = int(limited["runs_over_limit"].sum()), int(limited["passed_over_limit"].sum())
+    if not runs:
         return ""
-    runs = int(structures["runs_over_limit"].sum())
-    return f"; in {count(runs, 'run')} it was above {size(_LIMIT_BYTES)}, too large to pass with an invocation"
+    large = (
+        f"{count(passed, 'such load')} came with an invocation all the same"
+        if passed
+        else "too large to pass with an invocation"
+    )
+    return f"; in {count(runs, 'run')} it was above {size(_LIMIT_BYTES)}, {large}"
 
 
 def _effect(per_task: Interval | None, bare: bool) -> Effect | None:
@@ -230,6 +244,8 @@ def _left_out(total: int, runs: pd.DataFrame, structures: pd.DataFrame) -> str:
         parts.append(f"{count(untimed, 'run')} without a time for it")
     if unknown := int(structures["tasks"].isna().sum()):
         parts.append(f"{count(unknown, 'structure')} of an unknown number of tasks")
+    if contradicted := int(structures["contradicted"].sum()):
+        parts.append(f"what arguments weigh in {count(contradicted, 'load')} whose DAG is smaller than they are")
     return f"{'; '.join(parts)}." if parts else ""
 
 
@@ -267,6 +283,8 @@ def _figures(
         }
     )  # fmt: skip
     drawn, omitted = thinned(frame, 1_500)
+    limited = structures[structures["engine"] == _LIMITED]
+    limit = _LIMIT_BYTES if len(limited) and not limited["passed_over_limit"].any() else inf
     line = pd.DataFrame({"tasks": [], "bytes": []})
     if per_task:
         ends = np.array([frame["tasks"].min(), frame["tasks"].max()])
@@ -288,7 +306,7 @@ def _figures(
     )
     return (
         Figure(
-            growth(drawn, line, f"{_bytes(per_task.value)} a task" if per_task else "", _LIMIT_BYTES),
+            growth(drawn, line, f"{_bytes(per_task.value)} a task" if per_task else "", limit),
             f"Serialised DAG against its number of tasks, one point per structure: {said}.{hollow}{fit} {omitted or ''}".strip(),
             "dag-growth",
         ),
@@ -320,8 +338,9 @@ def _caveats(
         said.append(
             f"On logarithms, bytes{' without arguments' if bare else ''} grow as the tasks to the power of {figure(exponent.value)}{ends}."
         )
-    if not int(structures["loads_over_limit"].sum()):
-        largest = float(structures["max_dag_bytes"].max())
+    limited = structures[structures["engine"] == _LIMITED]
+    if len(limited) and not int(limited["loads_over_limit"].sum()):
+        largest = float(limited["max_dag_bytes"].max())
         said.append(
             f"No DAG was above {size(_LIMIT_BYTES)}, what can be passed with an invocation: the largest took {size(largest)}."
         )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 
 from app.findings import dag_size
 from app.findings.evidence import Evidence
 from app.findings.finding import Answer, Effect, Question, Status, not_enough
 from app.findings.statistics import MINIMUM_RUNS
+from app.findings.strays import strays
 from app.plain import label, plain
 from app.units import count, figure
 
@@ -47,10 +50,11 @@ _RULE = "`round(min(memory_mb / 1792, 6), 2)`"
 
 
 def _cpu(evidence: Evidence) -> Answer:
-    sizes = evidence.frame(_CPUS)
+    sizes, apart = evidence.frame(_CPUS), strays(evidence)
     if sizes.empty:
         return not_enough(
-            "No invocation or task is recorded in this selection.", "Runs that record their workers or tasks."
+            f"No invocation or task is recorded in this selection{f'; {apart} cannot be counted' if apart else ''}.",
+            "Runs that record their workers or tasks.",
         )
     derived = bool(sizes["engine"].eq("octoflows").any())
     total = int(sizes["records"].sum())
@@ -71,7 +75,7 @@ def _cpu(evidence: Evidence) -> Answer:
             n=total,
             counted="invocations and tasks",
         )
-        return _with_table(answer, sizes)
+        return replace(answer, table=_cpu_table(sizes), left_out=f"{apart}." if apart else "")
     several = recorded[recorded["cpus_values"] > 1]
     enough = recorded[recorded["runs_recorded"] >= MINIMUM_RUNS]
     n = int(recorded["cpus_recorded"].sum())
@@ -91,20 +95,22 @@ def _cpu(evidence: Evidence) -> Answer:
             f"{MINIMUM_RUNS} runs that say it: too little to call CPU a function of memory.{rule}."
         ).replace("..", ".")
     else:
-        status = "holds"
+        status, n = "holds", int(enough["cpus_recorded"].sum())
         follows = enough["cpus_expected"].notna().all() and (enough["min_cpus"] == enough["cpus_expected"]).all()
         sentence = (
             f"**All {count(len(enough), *groups)}** (per engine and environment) have exactly one CPU count, over "
             f"{count(n, 'invocation and task', 'invocations and tasks')}{', the one that the engine derives' if follows else ''}: comparing memory "
             "compares CPU too."
         )
-    left = total - int(enough["cpus_recorded"].sum() if status == "holds" else n)
+    left = (
+        f"{count(total - n, 'invocation or task', 'invocations and tasks')} that say no CPUs, no memory, or are of sizes with fewer than "
+        f"{MINIMUM_RUNS} runs" if total > n else ""
+    )  # fmt: skip
     return Answer(
         status, sentence, n, "invocations and tasks",
         Effect("sizes of memory with one CPU count", 1 - len(several) / len(recorded), None, None, "share")
         if status != "not enough data" else None,
-        f"{count(left, 'invocation or task', 'invocations and tasks')} that say no CPUs, no memory, or are of sizes with fewer than "
-        f"{MINIMUM_RUNS} runs." if left else "",
+        f"{'; '.join(part for part in (left, apart) if part)}." if left or apart else "",
         _cpu_table(sizes), (),
         (
             "Within one engine and environment: platforms give different CPUs for the same memory.",
@@ -113,17 +119,6 @@ def _cpu(evidence: Evidence) -> Answer:
         ),
         "One size of memory that ran with two CPU counts would refute it." if status == "holds" else want,
     )  # fmt: skip
-
-
-def _with_table(answer: Answer, sizes: pd.DataFrame) -> Answer:
-    return Answer(
-        answer.status,
-        answer.sentence,
-        answer.n,
-        answer.counted,
-        table=_cpu_table(sizes),
-        would_change=answer.would_change,
-    )
 
 
 def _cpu_table(sizes: pd.DataFrame) -> pd.DataFrame:

@@ -164,7 +164,6 @@ def _by_tag(
             f"{phrases.decided(each).replace('startup_per_worker_ms', 'start-up per worker')}; "
             f"{phrases.decided(found['gb_seconds_derived']).replace(' is ', ' are ', 1)}"
         )
-    lost, _, _, _ = losses(matched)
     drawn = forest(rows, "Faster / normal launch (ratio)", "faster-launch") if len(rows) else ()
     return Answer(
         _status(makespan),
@@ -175,7 +174,7 @@ def _by_tag(
         f"ratios; {count(int(groups.group.isna().sum()), 'run')} in neither group. {left_out}",
         table, (*drawn, *figures),
         (
-            f"Faster launching: {phrases.rests_on(matched)}; {lost}.",
+            f"Faster launching: {phrases.rests_on(matched)}; {losses(matched).sentence}.",
             "Start-up per worker is a run's summed start-up by its workers, cold and warm, pre-warmed ones and time queued included.",
             *caveats,
         ),
@@ -232,7 +231,10 @@ def _told(over_time: Course) -> str:
     if len(over_time.runs) < LEAST:
         return f"{count(len(over_time.runs), 'run')} with cold starts are too few to tell a change (it takes {LEAST})"
     if not over_time.changes:
-        return f"cold start-up latency shows no lasting change over {count(len(over_time.runs), 'run')} (Pettitt's test, p < {ALPHA})"
+        return (
+            f"no lasting change of cold start-up latency is seen over {count(len(over_time.runs), 'run')} "
+            f"(Pettitt's test at {100 * ALPHA:g} %)"
+        )
     largest = sorted(over_time.changes, key=lambda change: -abs(log(change.value)))[:MOST_NAMED]
     told = [
         f"{change.at:%Y-%m-%d %H:%M} UTC ({ratio(change.value)} the level before)"

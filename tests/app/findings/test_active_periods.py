@@ -99,6 +99,24 @@ def test_workers_without_a_known_end_are_left_out_and_counted(tmp_path: Path) ->
     assert found.left_out.startswith("1 worker without")
 
 
+def test_workers_whose_first_task_starts_before_their_request_are_left_out_and_counted(tmp_path: Path) -> None:
+    # The first task starts at 0.4 s, the request is recorded at 0.5 s: without start-up the worker would be active longer.
+    runs = [one_run(i) for i in range(7)]
+    runs[0]["invocations"][0] |= {"requested_at": "2026-01-01T10:00:00.500", "ready_at": "2026-01-01T10:00:00.550"}
+    found = answer(taken_in(tmp_path / "some", *runs))
+    assert found.n == 6
+    assert found.left_out.startswith("0 workers without") and "1 whose first task starts before their request" in found.left_out  # fmt: skip
+    # Runs 1 to 6: 300 of 900 + 100 i ms; the median is between 300 / 1200 and 300 / 1300.
+    assert found.table["missed_in_median_worker"][0] == pytest.approx((300 / 1200 + 300 / 1300) / 2)
+    assert answer(taken_in(tmp_path / "all", runs[0])).status == "not enough data"
+
+
+def test_runs_that_all_agree_have_no_interval(tmp_path: Path) -> None:
+    found = answer(taken_in(tmp_path, *(one_run(0, f"w{i}") for i in range(6))))
+    assert found.effect is not None and (found.effect.value, found.effect.low) == (pytest.approx(300 / 900), None)
+    assert "interval" not in found.sentence and "waited, 100 % of it" in found.sentence
+
+
 def test_the_recorded_runs_give_the_figures_of_sql_written_apart(sample_home: Home) -> None:
     found = answer(sample_home)
     periods = rows(

@@ -53,11 +53,8 @@ def test_what_cold_starts_cost_is_what_they_take_beyond_warm_ones(tmp_path: Path
     price = [{"environment": "here", "gb_second_usd": 0.5, "request_usd": 0, "source": "a list", "as_of": "2026-01-01"}]
     found = answer(taken_in(tmp_path, *(run_with(i) for i in range(6)), prices=price))
     assert found.status == "answered"
-    assert (
-        "a cold one took 600 ms more than a warm one in the median, 3.60 s in all (3.60 s of it on critical paths)"
-        in found.sentence
-    )
-    assert "3.60 GB-seconds or 1.8 USD" in found.sentence
+    assert "a cold one took 600 ms longer than a warm one in the median, 3.60 s of worker time in all (3.60 GB-seconds or 1.8 USD)" in found.sentence  # fmt: skip
+    assert any("3.60 s of it are on critical paths" in caveat for caveat in found.caveats)
     assert any("`a list` as of 2026-01-01" in caveat for caveat in found.caveats)
     assert found.effect is not None and (found.effect.value, found.effect.unit) == (0.5, "share")
     row = found.table.iloc[1]
@@ -71,7 +68,43 @@ def test_a_start_that_nobody_waits_for_is_not_on_the_critical_path(tmp_path: Pat
     for i, run in enumerate(runs):
         run["tasks"][0]["started_at"] = f"2026-01-01T10:{i:02d}:00.400"
         run["tasks"][1]["started_at"] = f"2026-01-01T10:{i:02d}:00.700"
-    assert "3.60 s in all (2.34 s of it on critical paths)" in answer(taken_in(tmp_path, *runs)).sentence
+    found = answer(taken_in(tmp_path, *runs))
+    assert "3.60 s of worker time in all" in found.sentence
+    assert any("2.34 s of it are on critical paths" in caveat for caveat in found.caveats)
+
+
+def test_no_total_is_told_that_contradicts_the_median(tmp_path: Path) -> None:
+    # Cold 1000 ms each; warm 400 ms five times and once 20 s: in the median 600 ms longer, on average 2.7 s shorter.
+    found = answer(taken_in(tmp_path, *(run_with(i, warm_ms=400 if i else 20_000) for i in range(6)), *six_more()))
+    assert "600 ms longer than a warm one in the median but less long on average, so no total is told" in found.sentence
+    assert not any("on critical paths" in caveat for caveat in found.caveats)
+
+
+def six_more() -> list[dict[str, list[dict[str, Any]]]]:
+    """Runs of another environment that settle that cold starts take longer, too few in each state to add to the cost."""
+    runs = [run_with(10 + i, cold_ms=4000, warm_ms=400) for i in range(5)]
+    for run in runs:
+        run["runs"][0]["environment"] = "elsewhere"
+    return runs
+
+
+def test_what_cold_starts_of_unknown_memory_cost_is_no_number_of_gb_seconds(tmp_path: Path) -> None:
+    runs = [run_with(i) for i in range(6)]
+    for run in runs:
+        for row in (*run["tasks"], *run["invocations"]):
+            row["memory_mb"] = None
+    found = answer(taken_in(tmp_path, *runs))
+    assert "3.60 s of worker time in all. " in found.sentence
+    assert "6 cold starts of unknown memory in no GB-seconds" in found.left_out
+
+
+def test_a_price_of_one_environment_is_told_of_its_gb_seconds_alone(tmp_path: Path) -> None:
+    runs = [run_with(i) for i in range(12)]
+    for run in runs[6:]:
+        run["runs"][0]["environment"] = "elsewhere"
+    price = [{"environment": "here", "gb_second_usd": 0.00001, "request_usd": 0, "source": "a list"}]
+    told = answer(taken_in(tmp_path, *runs, prices=price)).sentence
+    assert "(7.20 GB-seconds, of which 3.60 have a price: 0.000036 USD)" in told
 
 
 def test_without_a_price_it_says_so_and_how_to_give_one(tmp_path: Path) -> None:
@@ -111,9 +144,39 @@ def test_pre_warms_are_counted_and_their_saving_is_an_estimate(tmp_path: Path) -
             run["optimizations"].append(event | {"stage": "applied", "happened_at": f"2026-01-01T10:{i:02d}:00.050"})
     found = answer(taken_in(tmp_path, *runs))
     assert found.sentence.endswith(
-        "Of 4 pre-warms assigned, 3 ran and 3 met a warm start, saving an estimated 1.80 s of start-up."
+        "Of 4 pre-warms assigned that left a record, 3 ran; 3 of these met a warm start, saving an estimated 1.80 s of start-up."
     )
     assert any("ESTIMATE" in caveat and "might have been warm anyway" in caveat for caveat in found.caveats)
+
+
+def test_pre_warms_of_unknown_fate_are_left_out_of_those_that_ran(tmp_path: Path) -> None:
+    # Of six assigned one ran; of one nothing tells, for the task that was to launch it left no metrics.
+    runs = [run_with(i) for i in range(6)]
+    for run in runs:
+        event = {"run_id": run["runs"][0]["run_id"], "task_id": "f+a", "optimization": "prewarm", "target_worker_id": "w2"}  # fmt: skip
+        run["optimizations"] = [event | {"stage": "assigned"}]
+    runs[0]["optimizations"].append(event | {"run_id": "run-wf-0", "stage": "applied", "happened_at": "2026-01-01T10:00:00.050"})  # fmt: skip
+    del runs[1]["tasks"][0]
+    found = answer(taken_in(tmp_path, *runs))
+    assert "Of 5 pre-warms assigned that left a record, 1 ran; 1 of these met a warm start" in found.sentence
+    assert "1 assigned pre-warm of which nothing tells" in found.left_out
+
+
+def test_pre_warms_that_ran_without_being_assigned_are_told_apart(tmp_path: Path) -> None:
+    runs = [run_with(i) for i in range(2)]
+    for i, run in enumerate(runs):
+        event = {"run_id": run["runs"][0]["run_id"], "task_id": "f+a", "optimization": "prewarm", "target_worker_id": "w2"}  # fmt: skip
+        run["optimizations"] = [event | {"stage": "applied", "happened_at": f"2026-01-01T10:{i:02d}:00.050"}]
+    assert "2 pre-warms ran without being assigned; 2 of these met a warm start" in answer(taken_in(tmp_path, *runs)).sentence  # fmt: skip
+
+
+def test_workers_without_a_run_are_named_where_everything_is_selected(tmp_path: Path) -> None:
+    stray = [{"invocation_id": f"free{i}", "requested_at": "2026-01-02T10:00:00", "ready_at": "2026-01-02T10:00:01", "reported_state": "cold"} for i in range(3)]  # fmt: skip
+    home = taken_in(tmp_path / "some", run_with(1), invocations=stray)
+    assert answer(home).left_out.endswith("; 3 invocations without a run.")
+    assert "without a run." not in answer(home, Selection((("workflow", ("wf",)),))).left_out
+    alone = answer(take_in(tmp_path / "home", write(tmp_path / "dump", {"invocations": stray})))
+    assert alone.sentence == "No run of this selection has a worker start on record; 3 invocations without a run cannot be counted."  # fmt: skip
 
 
 def test_a_tag_for_pre_warming_is_told_before_and_after(tmp_path: Path) -> None:
@@ -125,8 +188,9 @@ def test_a_tag_for_pre_warming_is_told_before_and_after(tmp_path: Path) -> None:
         run["run_tags"] = [{"run_id": run["runs"][0]["run_id"], "tag": "prewarm", "value": "on" if i >= 6 else "off"}]
         runs.append(run)
     told = answer(taken_in(tmp_path, *runs)).caveats[-1]
-    assert "with tag `prewarm` `off` 50.0 % (95 % interval 50.0 to 50.0 %) of starts were cold (6 runs)" in told
-    assert "with tag `prewarm` `on` 0 % (95 % interval 0 to 0 %) of starts were cold (6 runs)" in told
+    # Wilson's intervals of 3 and of 0 of 6: runs that all agree are six cases.
+    assert "with tag `prewarm` `off` 50.0 % (95 % interval 18.8 to 81.2 %) of starts were cold (6 runs)" in told
+    assert "with tag `prewarm` `on` 0 % (95 % interval 0 to 39.0 %) of starts were cold (6 runs)" in told
 
 
 def test_the_recorded_runs_are_counted_and_costed_as_in_sql_written_apart(sample_home: Home) -> None:
@@ -167,6 +231,7 @@ def test_nothing_selected_and_one_run_and_hostile_names_have_an_answer(tmp_path:
     one = answer(home)
     assert one.status == "answered"
     assert one.effect is not None and (one.effect.value, one.effect.low) == (0.5, None), "one run has no interval"
+    assert answer(taken_in(tmp_path / "one", one_run(1))).sentence.startswith("**100 %** of 1 worker start was cold;")
     for figure in one.figures:
         figure.drawn.to_dict()
 

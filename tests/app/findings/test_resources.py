@@ -49,6 +49,14 @@ def test_cpu_is_a_function_of_memory_where_every_size_has_one_count(tmp_path: Pa
     assert found.left_out.startswith("24 ")
 
 
+def test_sizes_of_too_few_runs_are_not_counted_as_what_it_rests_on(tmp_path: Path) -> None:
+    runs = [sized(number, memory, cpus) for number in range(6) for memory, cpus in ((1024, 0.57), (2048, 1.14))]
+    found = answer(taken_in(tmp_path, *runs, sized(7, 4096, 2)), CPU)
+    assert (found.status, found.n) == ("holds", 12)
+    assert "over 12 invocations and tasks" in found.sentence
+    assert found.left_out.startswith("27 "), "26 tasks say no CPUs, one size has one run"
+
+
 def test_one_size_with_two_counts_refutes_it(tmp_path: Path) -> None:
     runs = [sized(number, memory, cpus) for number in range(6) for memory, cpus in ((1024, 0.57), (2048, 1.14))]
     found = answer(taken_in(tmp_path, *runs, sized(7, 2048, 3)), CPU)
@@ -127,8 +135,27 @@ def test_what_a_dag_must_carry_is_its_ids_edges_and_arguments(tmp_path: Path) ->
 
 
 def test_dags_too_large_to_pass_are_counted(tmp_path: Path) -> None:
-    found = answer(taken_in(tmp_path, loaded(1, 2, 95_000), loaded(2, 2, 95_001)), DAG)
-    assert "in 1 run it was above 95.0 kB" in found.sentence
+    runs = [loaded(number, 2, size, engine="octoflows") for number, size in ((1, 95_000), (2, 95_001))]
+    assert "in 1 run it was above 95.0 kB, too large to pass" in answer(taken_in(tmp_path, *runs), DAG).sentence
+
+
+def test_a_dag_that_was_passed_with_an_invocation_is_not_called_too_large_to_pass(tmp_path: Path) -> None:
+    passed = loaded(1, 2, 95_001, engine="octoflows")
+    passed["dag_loads"][0]["download_ms"] = 0
+    found = answer(taken_in(tmp_path, passed, loaded(2, 2, 95_002, engine="octoflows")), DAG)
+    assert "in 2 runs it was above 95.0 kB, 1 such load came with an invocation all the same" in found.sentence
+
+
+def test_an_engine_without_a_known_limit_has_none(tmp_path: Path) -> None:
+    large, small = (answer(taken_in(tmp_path / str(size), loaded(1, 2, size)), DAG) for size in (95_001, 9_000))
+    assert "above 95.0 kB" not in " ".join([large.sentence, *large.caveats, *small.caveats])
+
+
+def test_arguments_that_weigh_more_than_the_dag_say_nothing_of_how_small_it_could_be(tmp_path: Path) -> None:
+    """Two tasks with 200 bytes of arguments each, in a DAG of 400 with ids and edges: they cannot all be in it."""
+    found = answer(taken_in(tmp_path, loaded(1, 2, 400, 200)), DAG)
+    assert "how small it could be is not known" in found.sentence
+    assert "what arguments weigh in 1 load whose DAG is smaller than they are" in found.left_out
 
 
 def test_loads_without_a_size_or_a_number_of_tasks_are_said_and_break_nothing(tmp_path: Path) -> None:
