@@ -92,13 +92,12 @@ def contest(runs: pd.DataFrame, standings: Standings, metric: str) -> Contest | 
     own = runs[runs["planner"].isin(planners) & workflow_ids(runs).isin(workflows)]
     rivals = []
     for place, name in enumerate(order[1:]):
-        found = Rival(name, standings.beside(order[0], name, workflows, level))
+        fit, paired, matched = standings.beside(order[0], name, workflows, level), None, None
         if place < _MOST_PAIRED:
             matched = lay_beside(own, own["planner"], order[0], name, "planner", always=CASE)
             paired = compare(matched, metric, level).ratio if _pairs_up(matched) else None
-            agrees = paired is not None and paired.value >= 1
-            found = Rival(name, paired if agrees else found.ratio, agrees, matched)
-        rivals.append(found)
+        agrees = paired is not None and paired.value >= 1
+        rivals.append(Rival(name, paired if agrees else fit, agrees, matched))
     return Contest(order[0], overall, tuple(rivals), level, standings.runs(planners, workflows))
 
 
@@ -279,9 +278,8 @@ def _left_out(runs: pd.DataFrame, everything: pd.DataFrame, fast: Contest) -> st
     if missing := sorted(set(runs["planner"]) - set(fast.overall)):
         parts.append(f"not ranked, since they did not run where most runs can be compared: {_names(missing, 6)}")
     if others := int((everything["planner"].notna() & (everything["engine"] != runs["engine"].iloc[0])).sum()):
-        parts.append(
-            f"{count(others, 'run')} of other engines than {plain(runs['engine'].iloc[0] or None, 40)}, which has most runs"
-        )
+        most = plain(runs["engine"].iloc[0] or None, 40)
+        parts.append(f"{count(others, 'run')} of other engines than {most}, which has most runs")
     return f"{'; '.join(parts)}."
 
 
@@ -306,27 +304,20 @@ def _figures(ranked: pd.DataFrame, complete: pd.DataFrame, resource: str) -> tup
         for workflow, rows in spread.groupby("workflow", sort=True)
     )
     fewer = f" {count(len(most) - len(drawn), 'workflow')} with fewer runs not drawn." if len(most) > len(drawn) else ""
-    makespans = Figure(
-        spreads(spread),
-        "Makespan of complete runs by workflow and planner, not adjusted: median, middle half, 5th to 95th percentile. "
-        f"Medians: {medians}.{fewer}",
-        "planners-makespan",
+    text = (
+        "Makespan of complete runs by workflow and planner, not adjusted: median, middle half, 5th to 95th percentile."
     )
+    makespans = Figure(spreads(spread), f"{text} Medians: {medians}.{fewer}", "planners-makespan")
     if points.empty:
         return (makespans,)
     said = "; ".join(
-        f"{label(row['planner'], 40)} {ratio(row['time'])} and {ratio(row['resource'])}"
-        for row in points.to_dict("records")
+        f"{label(name, 40)} {ratio(time)} and {ratio(spent)}"
+        for name, time, spent in zip(points["planner"], points["time"], points["resource"], strict=True)
     )
     on = ", ".join(label(name, 40) for name in points.loc[points["is_on_frontier"].eq(True), "planner"])
-    return (
-        Figure(
-            trade_off(points, f"{named} / the cheapest planner's", "Makespan / the fastest planner's"),
-            f"Makespan and {named} per planner, as ratios to the best one's over all workflows: {said}. On the frontier: {on}.",
-            "planners-trade-off",
-        ),
-        makespans,
-    )
+    text = f"Makespan and {named} per planner, as ratios to the best one's over all workflows: {said}. On the frontier: {on}."
+    drawn_points = trade_off(points, f"{named} / the cheapest planner's", "Makespan / the fastest planner's")
+    return (Figure(drawn_points, text, "planners-trade-off"), makespans)
 
 
 def _caveats(
