@@ -20,7 +20,7 @@ from app.findings.statistics import (
     median_interval,
     stratified_ratio,
 )
-from app.units import count, percent, ratio
+from app.units import count, figure, percent
 
 NAMES = {
     "makespan": "makespan",
@@ -166,10 +166,11 @@ def by_metric(errors: pd.DataFrame) -> pd.DataFrame:
 def _row(metric: str, rows: pd.DataFrame, level: float) -> dict[str, Any]:
     thirds = ends(rows)
     early, late = (thirds[thirds["is_late"] == side]["relative_error"].astype(float) for side in (False, True))
-    exact = float((rows["relative_error"] == 0).mean())
-    found = compared(thirds, level) if exact < MOSTLY_EXACT else None
+    exact = [float((some["relative_error"] == 0).mean()) for some in (rows, thirds) if len(some)]
+    mostly_exact = max(exact) >= MOSTLY_EXACT
+    found = None if mostly_exact else compared(thirds, level)
     end, verdict = bias(thirds, level)
-    decision = "mostly exact" if exact >= MOSTLY_EXACT else "too few"
+    decision = "mostly exact" if mostly_exact else "too few"
     if found:
         decision = {"lower": "better", "higher": "worse"}.get(found.decision, found.decision)
     return {
@@ -189,7 +190,7 @@ def _row(metric: str, rows: pd.DataFrame, level: float) -> dict[str, Any]:
         "bias_low": end.low if end else None,
         "bias_high": end.high if end else None,
         "bias": verdict,
-        "share_exact": exact,
+        "share_exact": exact[0],
         "share_exact_early": float((early == 0).mean()) if len(early) else None,
         "share_exact_late": float((late == 0).mean()) if len(late) else None,
     }
@@ -231,7 +232,7 @@ def _f07(evidence: Evidence) -> Answer:
     lead = next(name for name in NAMES if (errors["metric"] == name).any())
     rows = errors[errors["metric"] == lead]
     first = table.iloc[0]
-    found = compared(ends(rows), 0.95) if first["share_exact"] < MOSTLY_EXACT else None
+    found = None if first["accuracy"] == "mostly exact" else compared(ends(rows), 0.95)
     histories = int(rows[rows["length"] >= SHORTEST]["history"].nunique())
     n = int(errors["run_id"].nunique())
     return Answer(
@@ -244,47 +245,49 @@ def _f07(evidence: Evidence) -> Answer:
         table,
         _figures(table, along(errors)),
         _caveats(errors, table),
-        _would_change(found),
+        _would_change(first["accuracy"], found),
     )
 
 
 def _sentence(table: pd.DataFrame, found: Interval | None) -> str:
-    lead = table.iloc[0]
+    rows = [{str(column): value for column, value in row.items()} for row in table.to_dict("records")]
+    lead = rows[0]
     name = lead["metric"]
-    text = f"The engine's plans are off by **{percent(lead['median_relative_error'])}** in {name} at the median"
-    if found is None:
-        text += f"; no history is long enough to tell whether that moves (each needs {SHORTEST} runs or more)"
-    else:
-        verdict = {
-            "lower": "better",
-            "higher": "worse",
-            "no difference": "no change beyond 5 %",
-            "undecided": "undecided",
-        }[found.decision]
-        text += (
-            f"; it goes from {percent(lead['early_relative_error'])} in the first third of each history to "
-            f"{percent(lead['late_relative_error'])} in the last, like with like {phrases.times(found)}: {verdict}"
-        )
-    rows = [dict(row) for row in table.to_dict("records")]
-    moved = []
+    parts = []
     for word in ("better", "worse"):
         named = [
             f"{row['metric']} ({percent(row['early_relative_error'])} to {percent(row['late_relative_error'])})"
             for row in rows
             if row["accuracy"] == word and row["early_relative_error"] >= WORTH_NAMING and row["metric"] != name
         ]
-        moved += [f"surely {word}: {', '.join(named)}"] if named else []
-    worst = max(rows, key=lambda row: float(row["median_relative_error"]))
-    rest = f"furthest off is {worst['metric']} ({percent(worst['median_relative_error'])})"
-    if worst["metric"] == name:
-        rest = "no other metric is further off" if len(table) > 1 else ""
-    parts = [*moved, rest] if rest else moved
-    if lead["bias"] in ("too high", "too low"):
-        parts.append(
-            f"at the end {name} is predicted {lead['bias']}, at {ratio(lead['predicted_to_actual_late'])} what happens"
-        )
+        parts += [f"surely {word}: {', '.join(named)}"] if named else []
+    enough = [row for row in rows if row["runs"] >= MINIMUM_RUNS]
+    worst = max(enough, key=lambda row: float(row["median_relative_error"]))
+    if worst["metric"] != name:
+        parts.append(f"furthest off is {worst['metric']} ({percent(worst['median_relative_error'])})")
+    elif len(enough) > 1:
+        parts.append("no other metric is further off")
+    text = f"The engine's plans are off by **{percent(lead['median_relative_error'])}** in {name} at the median; {_moved(lead, found)}."
     last = "; ".join(parts)
-    return f"{text}. {last[0].upper()}{last[1:]}." if last else f"{text}."
+    return f"{text} {last[0].upper()}{last[1:]}." if last else text
+
+
+def _moved(lead: dict[str, Any], found: Interval | None) -> str:
+    """Say whether the error of the first metric moves along histories, or why that cannot be told."""
+    if found:
+        verdict = {"lower": "better", "higher": "worse", "no difference": "no change beyond 5 %"}.get(found.decision)
+        return f"the last third of each history is off {phrases.times(found)} as much as the first: {verdict or 'undecided'}"
+    if lead["accuracy"] == "mostly exact":
+        return "too many predictions are exact for a ratio to tell whether that moves"
+    if min(lead["runs_early"], lead["runs_late"]) < MINIMUM_RUNS:
+        return (
+            f"to tell whether that moves takes {MINIMUM_RUNS} runs in the first thirds of histories and as many in the last "
+            f"(here {lead['runs_early']:,} and {lead['runs_late']:,})"
+        )
+    return (
+        f"whether that moves cannot be told: too few workflows and planners have {MINIMUM_IN_STRATUM} runs in the first thirds "
+        f"of histories and {MINIMUM_IN_STRATUM} in the last"
+    )
 
 
 def _too_few(table: pd.DataFrame) -> str:
@@ -314,6 +317,12 @@ def _left_out(counts: dict[str, Any], rows: pd.DataFrame, histories: int) -> str
 
 def _caveats(errors: pd.DataFrame, table: pd.DataFrame) -> tuple[str, ...]:
     lengths = errors[errors["length"] >= SHORTEST]["length"]
+    lead, end = table.iloc[0], ""
+    if lead["bias"] in ("too high", "too low"):
+        end = (
+            f"At the end of histories {lead['metric']} is predicted {lead['bias']}, at "
+            f"{figure(lead['predicted_to_actual_late'])} times what happens. "
+        )
     caveats = [
         "A history is the runs of a workflow, structure, planner and SLA recorded in one store, in order of submission; "
         "early and late hold equally many runs of each history, compared within workflow and planner with at least "
@@ -324,7 +333,7 @@ def _caveats(errors: pd.DataFrame, table: pd.DataFrame) -> tuple[str, ...]:
         "Run level: sums over a run's tasks, in which errors of single tasks cancel.",
         "Pre-loaded inputs lose their download time, so what planners with optimisations downloaded is understated and their "
         "predictions of it look too high.",
-        "All SLAs are in it: one above the median aims too high on purpose (transfers the other way round), so bias is not a "
+        f"{end}All SLAs are in it: one above the median aims too high on purpose (transfers the other way round), so bias is not a "
         "fault by itself.",
     ]
     if len(lengths):
@@ -337,11 +346,11 @@ def _caveats(errors: pd.DataFrame, table: pd.DataFrame) -> tuple[str, ...]:
     return tuple(caveats)
 
 
-def _would_change(found: Interval | None) -> str:
-    if found is None:
+def _would_change(accuracy: str, found: Interval | None) -> str:
+    if found is None and accuracy != "mostly exact":
         return f"Longer histories: {MINIMUM_RUNS} runs early and late, in workflows and planners with 3 of either."
-    needed = found.needed()
-    if found.decision == "undecided" and needed:
+    needed = found.needed() if found and found.decision == "undecided" else None
+    if found and needed:
         return (
             f"More runs: with this spread about {needed:,} early and late ones in all would decide (now {found.n:,})."
         )

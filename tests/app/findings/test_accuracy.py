@@ -69,6 +69,7 @@ def test_errors_of_hand_made_runs_are_those_worked_out_by_hand(tmp_path: Path) -
     assert found.effect is None
     assert "**40.0 %**" in found.sentence
     assert found.n == 9
+    assert "takes 6 runs in the first thirds of histories and as many in the last (here 3 and 3)" in found.sentence
 
 
 def test_two_planners_with_the_same_improvement_are_called_better(tmp_path: Path) -> None:
@@ -115,6 +116,36 @@ def test_halved_errors_are_found_and_unchanged_ones_are_not_called_changed() -> 
     flat = [accuracy.compared(thirds(seed, 1.0), 0.95) for seed in range(200)]
     assert sum(f is not None and f.decision == "lower" for f in found) >= 0.95 * 200
     assert sum(f is not None and f.decision in ("lower", "higher") for f in flat) <= 0.07 * 200
+
+
+def metric(name: str, runs: int, off_by: float, **row: Any) -> dict[str, Any]:
+    """A row of `by_metric` whose accuracy could not be compared."""
+    return {"metric": name, "runs": runs, "runs_early": 0, "runs_late": 0, "median_relative_error": off_by,
+            "early_relative_error": off_by, "late_relative_error": off_by, "accuracy": "too few", **row}  # fmt: skip
+
+
+def test_why_it_cannot_be_told_whether_errors_move_is_the_reason_that_holds() -> None:
+    def said(**row: Any) -> str:
+        return accuracy._sentence(pd.DataFrame([metric("makespan", 60, 0.1, **row)]), None)
+
+    assert "(here 5 and 5)" in said(runs_early=5, runs_late=5)
+    assert "too few workflows and planners have 3 runs in the first" in said(runs_early=12, runs_late=12)
+    exact = said(runs_early=12, runs_late=12, accuracy="mostly exact")
+    assert "too many predictions are exact" in exact
+    assert "workflows" not in exact
+
+
+def test_thirds_that_are_predicted_exactly_have_no_ratio_though_most_runs_are_not() -> None:
+    short = errors(*((f"s{i}", 0.3, f"s{i}", 2) for i in range(200)))
+    exact = errors(*((h, 0.0, h, p) for h in "abcdefgh" for p in (1, 3)))
+    row = accuracy.by_metric(pd.concat([short, exact])).iloc[0]
+    assert (row["accuracy"], row["share_exact"] < accuracy.MOSTLY_EXACT) == ("mostly exact", True)
+
+
+def test_the_metric_furthest_off_is_not_one_that_a_single_run_tells() -> None:
+    rows = [metric("makespan", 20, 0.1), metric("execution", 20, 0.5), metric("start-up", 1, 332.0)]
+    assert accuracy._sentence(pd.DataFrame(rows), None).endswith("Furthest off is execution (50.0 %).")
+    assert "further off" not in accuracy._sentence(pd.DataFrame([rows[0], rows[2]]), None)
 
 
 def test_bias_is_too_high_too_low_or_right_within_five_percent() -> None:

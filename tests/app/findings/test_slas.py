@@ -65,7 +65,7 @@ def test_coverage_of_hand_made_runs_is_that_worked_out_by_hand(tmp_path: Path) -
     assert rows.loc[("makespan", "p90"), "verdict"] == "broken"
     assert found.status == "mixed"
     assert found.sentence.startswith("**2 of 4 promises**"), "makespan and execution at p90"
-    assert "25.0 % (95 % interval 11.2 to 46.9 %)" in found.sentence
+    assert "25.0 % of 20 runs planned at p90 stayed within the predicted makespan (promised: 90.0 %)" in found.sentence
 
 
 @pytest.mark.parametrize(("within", "status"), [(True, "holds"), (False, "does not hold")])
@@ -81,7 +81,85 @@ def test_average_promises_nothing(tmp_path: Path) -> None:
         run["plans"][0] |= {"sla": "average", "sla_percentile": None}
     found = answer(taken_in(tmp_path, *runs))
     assert found.status == "not enough data"
-    assert "8 were planned at 'average'" in found.sentence
+    assert found.sentence.endswith(": 8 asked for 'average', which promises nothing."), (
+        "all have plans: nothing else is missing"
+    )
+
+
+def counted(metric: str, planner: str | None, within: int, of: int, nothing: int = 0, at: float = 50) -> dict[str, Any]:
+    """A row of `PROMISES`: of `of` runs judged at a percentile `within` stayed within; None: over all planners."""
+    return {"metric": metric, "sla_percentile": at, "planner": planner, "is_total": planner is None, "predicted": of + nothing,
+            "judged": of, "within_prediction": within, "nothing_happened": nothing, "distinct_inputs": of}  # fmt: skip
+
+
+def test_nothing_predicted_where_nothing_happened_is_no_promise_kept(tmp_path: Path) -> None:
+    runs = [run_at(i, 50, within=True) for i in range(20)]
+    for run in runs:
+        run["tasks"][0]["upload_ms"] = 0
+        for task in run["planned_tasks"]:
+            task["upload_ms"] = 0
+    found = answer(taken_in(tmp_path / "a", *runs))
+    upload = found.table[found.table["metric"] == "upload"].iloc[0]
+    assert (upload["runs"], upload["nothing_happened"], upload["verdict"]) == (0, 20, "nothing happened")
+    assert (found.status, found.sentence[:17]) == ("holds", "**0 of 2 promises"), "makespan and execution"
+    assert "20 predictions of 0 where nothing happened" in found.left_out
+    for run in runs:
+        for task in run["planned_tasks"]:
+            del task["execution_ms"]
+            task.pop("completion_offset_ms")
+    found = answer(taken_in(tmp_path / "b", *runs))
+    assert (found.status, found.n) == ("not enough data", 0)
+    assert "none puts a promise to the test" in found.sentence
+
+
+def test_a_promise_that_one_planner_breaks_is_not_kept_though_all_runs_together_keep_it() -> None:
+    rows = pd.DataFrame(
+        [counted("makespan", None, 40, 50), counted("makespan", "A", 40, 40), counted("makespan", HOSTILE, 0, 10)]
+    )
+    table = slas.judged(rows)
+    assert table["verdict"].tolist() == ["kept", "kept", "broken"]
+    decided = slas.deciding(table)
+    assert decided[["runs", "coverage", "verdict"]].to_numpy().tolist() == [[10, 0.0, "broken"]]
+    sentence = slas._sentence(decided)
+    assert sentence.startswith(
+        "**1 of 1 promise** (a metric at a percentile) is broken, 1 of them seen only for planner `<img"
+    )
+
+
+def test_planners_of_a_promise_exactly_met_are_rarely_called_broken_however_many_they_are() -> None:
+    rng = np.random.default_rng(5)
+
+    def breaks(within: int, runs: int, at: float) -> bool:
+        rows = pd.DataFrame([counted("makespan", f"P{i}", within, runs, at=at) for i in range(8)])
+        return bool((slas.judged(rows)["verdict"] == "broken").all())
+
+    for at, runs in ((50, 20), (90, 14), (99, 10)):
+        broken = np.array([breaks(within, runs, at) for within in range(runs + 1)])
+        assert broken[0], "a promise never met is broken"
+        assert broken[rng.binomial(runs, at / 100, (200, 8))].any(axis=1).sum() <= 0.05 * 200, f"p{at}"
+
+
+def test_runs_that_asked_for_an_sla_and_have_no_plan_are_not_compared_by_it(tmp_path: Path) -> None:
+    runs = [one_run(i, planned=False) for i in range(24)]
+    for i, run in enumerate(runs):
+        run["runs"][0] |= {"sla": "p50", "sla_percentile": 50} if i % 2 else {"sla": "p90", "sla_percentile": 90}
+    found = answer(taken_in(tmp_path, *runs))
+    assert found.effect is None
+    assert found.sentence == (
+        "Of 24 runs none has a plan that predicts it at a percentile: no prediction is on record for 24, as for any run "
+        "without history."
+    )
+
+
+def test_what_is_undecided_is_put_down_to_few_runs_or_wide_intervals_only_where_it_is() -> None:
+    def said(*rows: dict[str, Any]) -> str:
+        table = slas.judged(pd.DataFrame(rows))
+        return slas._undecided({"runs": 9, "average": 0}, table, table, 0)
+
+    few, wide = counted("makespan", None, 2, 4), counted("execution", None, 5, 9)
+    assert said(few).endswith(": 1 rests on fewer than 6 runs.")
+    assert said(wide).endswith(": of 1 the interval holds what was promised.")
+    assert said(few, wide).endswith(": 1 rests on fewer than 6 runs; of 1 the interval holds what was promised.")
 
 
 def test_runs_that_take_twice_as_long_at_a_high_percentile_are_found(tmp_path: Path) -> None:
@@ -117,7 +195,7 @@ def matchable(rng: np.random.Generator, factor: float, each: int = 5) -> pd.Data
                 rows.append(
                     {"run_id": f"{workflow}-{asked}-{number}", "workflow": f"w{workflow}", "structure_hash": "s", "planner": "p",
                      "sla": f"p{asked}", "environment": "e", "tags": {"sla_asked": asked, "scale": str(rng.integers(1000))},
-                     "is_complete": True, "memory_mb": 1024, "sla_percentile": float(asked), "planner_predicts": True,
+                     "is_complete": True, "memory_mb": 1024, "sla_percentile": float(asked), "is_planned": True,
                      "input_bytes": 1.0, "makespan_ms": float(np.exp(rng.normal(8 + workflow / 4, 0.3))) * (factor if is_high else 1)}
                 )  # fmt: skip
     frame = pd.DataFrame(rows)
