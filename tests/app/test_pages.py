@@ -11,6 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import queries, store
+from app.findings import QUESTIONS
 from app.findings.evidence import Evidence, Selection
 from app.units import age, count, duration, percent, size
 from tests.app import dumps
@@ -102,6 +103,26 @@ def test_each_page_shows_a_tiny_warehouse(page: str, tiny: Home, monkeypatch: py
     assert not at.exception
     assert at.title[0].value.lower().replace("&", "and").replace(" ", "_") == page
     assert not at.error
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_each_page_shows_the_recorded_runs(page: str, sample_home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = visit(sample_home, page, monkeypatch)
+    assert not at.exception
+    assert not at.error
+    assert "a fault of flowscope" not in said(at)
+    assert len(at.subheader) >= 1 or page not in REPORT[1:]
+
+
+def test_the_summary_has_every_question(sample_home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = said(visit(sample_home, "summary", monkeypatch))
+    for question in QUESTIONS:
+        assert f"**{question.text}**" in text, question.code
+
+
+def test_every_question_stands_on_a_page_of_the_report() -> None:
+    assert {question.page for question in QUESTIONS} == set(REPORT[1:])
+    assert [question.code for question in QUESTIONS] == [f"F{number:02d}" for number in range(1, 25)]
 
 
 def test_the_summary_counts_what_is_there(tiny: Home, monkeypatch: pytest.MonkeyPatch) -> None:
