@@ -9,7 +9,7 @@ import altair as alt
 import pandas as pd
 
 from app.charts.base import NEUTRAL, Drawn
-from app.plain import label
+from app.plain import label, labels
 
 _ROW = 21
 _ROOM = alt.ExprRef("width < 420 ? 2.2 : width < 700 ? 1.6 : 1.35")
@@ -86,7 +86,8 @@ def stacked(frame: pd.DataFrame, axis: str, parts: Sequence[str]) -> Drawn:
 
     `frame`: label, part, n, and text, which is the same for all parts of a label. Labels stand in the order they come.
     """
-    shown = frame.assign(shown=[label(name, 40) for name in frame["label"]])
+    named = {name: shown for shown, name in labels(dict.fromkeys(frame["label"]), 40).items()}
+    shown = frame.assign(shown=frame["label"].map(named))
     names = list(dict.fromkeys(shown["shown"]))
     shown["place"] = [list(parts).index(part) for part in shown["part"]]
     totals = shown.groupby("shown", sort=False).agg(n=("n", "sum"), text=("text", "first")).reset_index()

@@ -24,7 +24,8 @@ OVERRIDES = {
 """The hooks that return a value, by the optimisations that override them, as `optimization_conflicts` knows them."""
 
 CONFLICTS = """
--- Tasks of the selected runs with two optimisations that override the same hook and return values, per hook and planner.
+-- Tasks of the selected runs with two optimisations that override the same hook and return values, per hook and planner;
+-- the most frequent pair first.
 select
     optimization_conflicts.optimization, other_optimization, hook, selected_runs.workflow, selected_runs.planner,
     count(*) as tasks,
@@ -36,8 +37,38 @@ select
 from selected_runs
 inner join optimization_conflicts on selected_runs.run_id = optimization_conflicts.run_id
 group by optimization_conflicts.optimization, other_optimization, hook, selected_runs.workflow, selected_runs.planner
-order by tasks desc, optimization, other_optimization, hook, selected_runs.workflow, selected_runs.planner
+order by
+    sum(count(*)) over (partition by optimization_conflicts.optimization, other_optimization, hook) desc,
+    optimization, other_optimization, tasks desc, hook, selected_runs.workflow, selected_runs.planner
 limit $most
+"""
+
+PAIRS = """
+-- The same tasks per pair of optimisations, each counted once: its hooks are the same wherever the pair is.
+with pairs as (
+    select
+        optimization_conflicts.run_id, task_id, optimization, other_optimization,
+        list_sort(list(hook)) as hooks,
+        bool_and(applied and other_applied) as both_applied,
+        bool_or(applied is null or other_applied is null) as not_known,
+        bool_and(output_uploaded) as uploaded
+    from selected_runs
+    inner join optimization_conflicts on selected_runs.run_id = optimization_conflicts.run_id
+    group by optimization_conflicts.run_id, task_id, optimization, other_optimization
+)
+
+select
+    optimization, other_optimization,
+    max(hooks) as hooks,
+    count(*) as tasks,
+    count(distinct run_id) as runs,
+    count(*) filter (where both_applied) as both_applied,
+    count(*) filter (where not_known) as not_known,
+    count(*) filter (where uploaded) as uploaded,
+    count(uploaded) as recorded
+from pairs
+group by optimization, other_optimization
+order by tasks desc, optimization, other_optimization
 """
 
 CONFLICT_TOTALS = """
@@ -98,25 +129,26 @@ def answer(evidence: Evidence) -> Answer:
     together = together.assign(label=[" + ".join(_named(name) for name in found) for found in names])
     several = [(found, int(n)) for found, n in zip(names, together["tasks"].tolist(), strict=True) if len(found) > 1]
     could = _could_conflict()
+    pairs = evidence.frame(PAIRS)
     if rows.empty:
         mixed = ", ".join(f"{' with '.join(_plain(name) for name in found)} {n:,}" for found, n in several[:3])
-        those = (
-            f" ({mixed}{' and others' if len(several) > 3 else ''}), which override different hooks" if mixed else ""
-        )
+        all_known = all(name in OVERRIDES for found, _ in several for name in found)
+        hooks = "which override different hooks" if all_known else "not all of whose hooks are known here"
+        those = f" ({mixed}{' and others' if len(several) > 3 else ''}), {hooks}" if mixed else ""
         sentence = (
-            "**No task** has two assigned optimisations that override the same hook and return values: of "
+            f"**No task** {'has' if all_known else 'is known to have'} two assigned optimisations that override the same hook and return values: of "
             f"{count(totals['tasks'], 'task')} with an assigned optimisation {totals['several']:,} "
             f"{'has' if totals['several'] == 1 else 'have'} two or more{those}."
         )
     else:
-        sentence = _where(rows, totals)
+        sentence = _where(rows, pairs, totals)
     unknown = sorted({name for found in names for name in found} - OVERRIDES.keys())
     return Answer(
         "answered", sentence, totals["tasks"], "tasks with an assigned optimisation",
         phrases.effect("runs with a conflict", share(totals["conflict_runs"], max(totals["runs"], totals["conflict_runs"])), "share"),
         "Tasks without an assigned optimisation; hooks that return nothing, for they cannot conflict.",
         _conflict_table(rows, together),
-        _conflict_figures(rows, together),
+        _conflict_figures(pairs, together),
         (
             f"Of the optimisations known, these override the same hook and return a value: {could}.",
             *((f"Which hooks {', '.join(plain(name, 30) for name in unknown[:5])} "
@@ -131,24 +163,26 @@ def answer(evidence: Evidence) -> Answer:
     )  # fmt: skip
 
 
-def _where(rows: pd.DataFrame, totals: dict[str, int]) -> str:
+def _where(rows: pd.DataFrame, pairs: pd.DataFrame, totals: dict[str, int]) -> str:
     """Say which conflict happened most, where, and what became of it."""
-    pairs = rows.groupby(["optimization", "other_optimization"], sort=False).agg(
-        hooks=("hook", lambda h: sorted(set(h)))
+    most, place = pairs.iloc[0], rows.iloc[0]
+    one, other, tasks = most["optimization"], most["other_optimization"], int(most["tasks"])
+    if one == other:
+        pair, applied = f"{_plain(one)} assigned twice, which overrides", "it was"
+    else:
+        pair, applied = f"{_plain(one)} and {_plain(other)}, which both override", "both were"
+    where = (
+        f", above all in {plain(place['workflow'], 30)} under {plain(place['planner'], 30)}"
+        if 2 * place["tasks"] > tasks
+        else ""
     )
-    (one, other), hooks = pairs.index[0], pairs["hooks"].iloc[0]
-    mine = rows[(rows["optimization"] == one) & (rows["other_optimization"] == other) & (rows["hook"] == hooks[0])]
-    both, uploaded = int(mine["both_applied"].sum()), int(mine["uploaded"].sum())
-    recorded = uploaded + int(mine["not_uploaded"].sum())
-    pair = f"{_plain(one)} twice" if one == other else f"{_plain(one)} and {_plain(other)}"
-    top = mine.iloc[0]
     more = f"; {count(len(pairs) - 1, 'other pair')} in the table" if len(pairs) > 1 else ""
     return (
         f"**{count(totals['conflicts'], 'task')}** in {count(totals['conflict_runs'], 'run')} {'has' if totals['conflicts'] == 1 else 'have'} "
-        f"two optimisations that override the same hook and return values: most often {pair}, which both override "
-        f"{' and '.join(plain(hook, 40) for hook in hooks)}, above all in {plain(top['workflow'], 30)} under {plain(top['planner'], 30)}; of "
-        f"{count(int(mine['tasks'].sum()), 'such task')} both were applied in {both:,}"
-        f" (not known in {int(mine['not_known'].sum()):,}), and the output was uploaded after all in {uploaded:,} of {recorded:,}{more}."
+        f"two optimisations that override the same hook and return values: most often {pair} "
+        f"{' and '.join(plain(hook, 40) for hook in most['hooks'])}{where}; of "
+        f"{count(tasks, 'such task')} {applied} applied in {int(most['both_applied']):,} (not known in {int(most['not_known']):,}), and the "
+        f"output was uploaded after all in {int(most['uploaded']):,} of {int(most['recorded']):,}{more}."
     )
 
 
@@ -180,14 +214,14 @@ def _conflict_table(rows: pd.DataFrame, together: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([conflicts, combined], ignore_index=True)
 
 
-def _conflict_figures(rows: pd.DataFrame, together: pd.DataFrame) -> tuple[Figure, ...]:
+def _conflict_figures(pairs: pd.DataFrame, together: pd.DataFrame) -> tuple[Figure, ...]:
     frames = [("optimisations-assigned-together", "Tasks with these optimisations assigned", together)]
-    if len(rows):
-        pairs = rows.assign(label=[
-            f"{_named(a)} + {_named(b)}: {hook}"
-            for a, b, hook in zip(rows["optimization"], rows["other_optimization"], rows["hook"], strict=True)
-        ]).groupby("label", sort=False)[["tasks", "runs"]].sum().reset_index()  # fmt: skip
-        frames.insert(0, ("optimisation-conflicts", "Tasks with a conflict", pairs))
+    if len(pairs):
+        named = [
+            f"{_named(a)} + {_named(b)}"
+            for a, b in zip(pairs["optimization"], pairs["other_optimization"], strict=True)
+        ]
+        frames.insert(0, ("optimisation-conflicts", "Tasks with a conflict", pairs.assign(label=named)))
     figures = []
     for name, axis, frame in frames:
         shown = frame.head(12)

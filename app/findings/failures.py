@@ -37,6 +37,8 @@ CAUSES = {
 _LOST = ("not run", "not recorded (a task that needs it ran)")
 _INJECTED = ("without an injected fault", "with an injected fault")
 _WORST = 20
+_MOST_SAID = 3
+"""A sentence says this much of what failed; the rest stands with the caveats."""
 
 TOTALS = """
 -- How many of the selected runs are incomplete, and how many of their tasks left metrics.
@@ -44,6 +46,14 @@ with statuses as (
     select count(tasks.status) as tasks
     from selected_runs
     inner join tasks on selected_runs.run_id = tasks.run_id
+),
+
+failed_sinks as (
+    select count(*) as runs
+    from selected_runs
+    inner join runs on selected_runs.run_id = runs.run_id
+    inner join failures on runs.run_id = failures.run_id and runs.sink_task_id = failures.task_id
+    where kind = 'task_failed'
 )
 
 select
@@ -57,6 +67,7 @@ select
     count(*) filter (
         where not is_complete and not list_contains($no_fault, lower(trim(coalesce(tags['fault'], ''))))
     ) as injected_incomplete,
+    (select runs from failed_sinks) as failed_sinks,
     (select tasks from statuses) as tasks_with_status
 from selected_runs
 """
@@ -79,14 +90,24 @@ order by kind, cause_kind
 """
 
 BY_ERROR = """
--- The errors that tasks and workers left, the most frequent first.
-select kind, error_type, exit_code, count(*) as failures, count(distinct failures.run_id) as runs
-from selected_runs
-inner join failures on selected_runs.run_id = failures.run_id
-where kind in ('task_failed', 'attempt_failed', 'worker_failed')
-group by kind, error_type, exit_code
-order by failures desc, kind, error_type, exit_code
-limit 10
+-- The errors that tasks and workers left, the most frequent of each kind of failure. of_type: with any exit code.
+with counted as (
+    select kind, error_type, exit_code, count(*) as failures, count(distinct failures.run_id) as runs
+    from selected_runs
+    inner join failures on selected_runs.run_id = failures.run_id
+    where kind in ('task_failed', 'attempt_failed', 'worker_failed')
+    group by kind, error_type, exit_code
+),
+
+errors as (
+    select *, sum(failures) over (partition by kind, error_type)::bigint as of_type
+    from counted
+)
+
+select *
+from errors
+qualify row_number() over (partition by kind order by of_type desc, error_type, failures desc, exit_code) <= 10
+order by of_type desc, kind, error_type, failures desc, exit_code
 """
 
 BY_RUN = """
@@ -160,10 +181,10 @@ def _failures(evidence: Evidence) -> Answer:
     errors = evidence.frame(BY_ERROR)
     worst = evidence.frame(BY_RUN, most=_WORST)
     decided = totals["runs"] - totals["undecided"]
-    said = [_incomplete(totals, kinds, decided), *_failed(kinds, errors), *_injected(totals)]
+    said = [_incomplete(totals, kinds, decided), *_failed(kinds, errors)]
     return Answer(
         "answered" if decided or len(kinds) else "not enough data",
-        "; ".join(said) + ".",
+        "; ".join(said[:_MOST_SAID]) + ".",
         decided or totals["runs"], "runs",
         phrases.effect("incomplete runs", share(totals["incomplete"], decided), "share"),
         (f"{count(totals['undecided'], 'run')} of unknown DAG: whether they are complete cannot be told. " if totals["undecided"] else "")
@@ -171,66 +192,78 @@ def _failures(evidence: Evidence) -> Answer:
         f"{'is' if totals['without_makespan'] == 1 else 'are'} missing from every comparison of makespans.",
         _table(kinds, errors, faults, worst),
         (*_by_cause(kinds), *_by_kind(kinds, bool(faults["fault"].notna().any()))),
-        _caveats(totals, kinds, faults, worst),
+        (*(f"Also: {one}." for one in said[_MOST_SAID:]), *_caveats(totals, kinds, faults, worst)),
         "Workers that record why they died (status, exit code, error): without them every death looks alike." if _of(kinds, "worker_never_ready")
         else "More runs; records of workers and of the status of tasks.",
     )  # fmt: skip
 
 
 def _incomplete(totals: dict[str, int], kinds: pd.DataFrame, decided: int) -> str:
-    """Say how many runs are incomplete, and to what their missing tasks are put down."""
+    """Say how many runs are incomplete, to what most of their missing tasks are put down, and if faults were injected."""
+    runs, sinks = totals["incomplete"], totals["failed_sinks"]
+    ended = f"**{count(sinks, 'run')}** ended in a failed last task"
     if not decided:
-        return f"Whether any of {count(totals['runs'], 'run')} is complete cannot be told: no DAG is recorded"
-    if not totals["incomplete"]:
-        return f"**No run is incomplete** of {decided:,} whose DAG is known"
+        said = f"Whether any of {count(totals['runs'], 'run')} is complete cannot be told: no DAG is recorded"
+        return f"{said}; {ended}" if sinks else said
+    if not runs:
+        none, of = "No run is incomplete", f"of {decided:,} whose DAG is known"
+        return f"{none} {of}, but {ended}" if sinks else f"**{none}** {of}"
+    said = f"**{runs:,} of {count(decided, 'run')}** {'is' if runs == 1 else 'are'} incomplete, {phrases.share(share(runs, decided))}"
     lost = _sum(kinds[kinds["kind"] == "run_incomplete"], "tasks_taken_down")
-    expected = totals["tasks_of_incomplete"]
-    is_or_are = "is" if totals["incomplete"] == 1 else "are"
-    whose = "its" if totals["incomplete"] == 1 else "their"
-    of = f"{lost:,} of {whose} {count(expected, 'task')}" if expected >= lost else count(lost, "task")
+    for cause, number in _causes(kinds)[:1]:
+        missing = count(max(lost, number), "missing task")
+        said += f": {number:,} of {'its' if runs == 1 else 'their'} {missing} {_put_down(kinds, cause, number)}"
+    if totals["injected"]:
+        said += f"; {count(totals['injected_incomplete'], 'incomplete run')} had a fault injected"
+    return f"{said}; {ended}" if sinks else said
+
+
+def _put_down(kinds: pd.DataFrame, cause: str, number: int) -> str:
+    """Return 'are put down to 27 workers that never became ready'."""
+    if cause == "unknown":
+        return f"{'has' if number == 1 else 'have'} {CAUSES[cause]}"
+    behind = _of(kinds, cause)
+    who = f"{behind:,} {_many(cause)}" if behind > 1 else CAUSES.get(cause, plain(cause, 30))
+    return f"{'is' if number == 1 else 'are'} put down to {who}"
+
+
+def _missing(totals: dict[str, int], kinds: pd.DataFrame) -> str:
+    """Say to what all missing tasks are put down."""
     causes = []
     for cause, number in _causes(kinds):
-        behind = _of(kinds, cause)
-        who = f"{behind:,} {_many(cause)}" if behind > 1 else CAUSES.get(cause, plain(cause, 30))
         most = kinds.loc[kinds["kind"] == cause, "most"].max()
-        at_most = f" (up to {most:,.0f} to one)" if behind > 1 and most > 1 else ""
-        causes.append(f"{number:,} {'with' if cause == 'unknown' else 'put down to'} {who}{at_most}")
-    interval = share(totals["incomplete"], decided)
-    return (
-        f"**{totals['incomplete']:,} of {count(decided, 'run')}** {is_or_are} incomplete, {phrases.share(interval)}: {of} left no metrics"
-        + (f", {', '.join(causes)}" if causes else "")
-    )
+        at_most = f" (up to {most:,.0f} to one)" if _of(kinds, cause) > 1 and most > 1 else ""
+        causes.append(f"{number:,} {_put_down(kinds, cause, number)}{at_most}")
+    return f"Missing tasks, of {count(totals['tasks_of_incomplete'], 'task')} of incomplete runs: {', '.join(causes)}."
 
 
 def _failed(kinds: pd.DataFrame, errors: pd.DataFrame) -> list[str]:
-    """Say how many tasks and attempts are recorded as failed, and which error is most frequent."""
+    """Say how many tasks, workers and attempts are recorded as failed, each with its own most frequent error."""
     said = []
-    if failed := _of(kinds, "task_failed"):
-        down = _sum(kinds[kinds["kind"] == "task_failed"], "tasks_taken_down")
-        more = f" and kept {count(down, 'other')} from running" if down else ""
-        said.append(f"{count(failed, 'task')} {'is' if failed == 1 else 'are'} recorded as failed{more}")
-    if tried := _of(kinds, "attempt_failed"):
-        said.append(f"{count(tried, 'attempt')} failed and {'was' if tried == 1 else 'were'} tried again")
-    named = errors[errors["error_type"].notna()]
-    if len(named) and said:
-        said[-1] += f", most often {plain(named['error_type'].iloc[0], 40)}"
+    for kind, one, many in (
+        ("task_failed", "task is recorded as failed", "tasks are recorded as failed"),
+        ("worker_failed", "worker says that it failed", "workers say that they failed"),
+        ("attempt_failed", "attempt failed and was tried again", "attempts failed and were tried again"),
+    ):
+        if failures := _of(kinds, kind):
+            said.append(count(failures, one, many))
+            named = errors[(errors["kind"] == kind) & errors["error_type"].notna()].head(1)
+            for name, number in zip(named["error_type"], named["of_type"], strict=True):
+                said[-1] += f" ({'' if number == failures else f'{number:,} with '}{plain(name, 40)})"
     return said
 
 
-def _injected(totals: dict[str, int]) -> list[str]:
-    """Say how many of the incomplete runs had a fault injected, nothing where none had."""
+def _injected(totals: dict[str, int]) -> str:
+    """Say how many runs with an injected fault are incomplete, and how many of the others where there are any."""
     runs, incomplete = totals["injected"], totals["injected_incomplete"]
-    if not runs:
-        return []
-    are = "is" if incomplete == 1 else "are"
-    return [
-        f"of {count(runs, 'run')} with an injected fault {incomplete:,} {are} incomplete, of the other {totals['runs'] - runs:,} "
-        f"it is {totals['incomplete'] - incomplete:,}"
-    ]
+    others = totals["runs"] - runs
+    besides = f", of the other {others:,} it is {totals['incomplete'] - incomplete:,}" if others else ""
+    return f"Of {count(runs, 'run')} with an injected fault {incomplete:,} {'is' if incomplete == 1 else 'are'} incomplete{besides}."
 
 
 def _caveats(totals: dict[str, int], kinds: pd.DataFrame, faults: pd.DataFrame, worst: pd.DataFrame) -> tuple[str, ...]:
-    found = [
+    found = [_missing(totals, kinds)] if _causes(kinds) else []
+    found += [
         "A failure often leaves no trace of its own: a dead worker's tasks are simply absent. Which failure stopped them is "
         "inferred, going back along the DAG from each missing task to the first that failed or did not run, and from there to "
         "the worker that was to run it. A worker that died after its last task is not seen.",
@@ -245,7 +278,7 @@ def _caveats(totals: dict[str, int], kinds: pd.DataFrame, faults: pd.DataFrame, 
         causes = set(injected["first_cause"].dropna()) | set(injected["last_cause"].dropna())
         alike = len(causes) == 1 and int((injected["left_a_trace"] > 0).sum()) > 1
         found.append(
-            f"Injected faults that left a trace, by tag `fault`: {', '.join(parts)}."
+            f"{_injected(totals)} Injected faults that left a trace, by tag `fault`: {', '.join(parts)}."
             + (" What they left does not tell one kind of fault from another." if alike else "")
         )
     if record_only := _sum(faults, "record_only"):

@@ -47,6 +47,22 @@ from counted
 order by optimization, engine, engine_version, planner, run_id
 """
 
+RECORD = """
+-- How many of the selected runs have a plan and of how many tasks, and how many records there are of any optimisation.
+with planned as (
+    select selected_runs.run_id, count(*) as tasks
+    from selected_runs
+    inner join planned_tasks on selected_runs.run_id = planned_tasks.run_id
+    group by selected_runs.run_id
+)
+
+select
+    (select count(*) from selected_runs) as runs,
+    (select count(*) from planned) as planned_runs,
+    (select coalesce(sum(tasks), 0)::bigint from planned) as planned_tasks,
+    (select count(*) from optimizations where run_id in (select run_id from selected_runs)) as records
+"""
+
 TAGS = """
 -- The tags of the selected runs, of those tags that have at most $values values: more would name runs, not groups of them.
 select selected_runs.run_id, tag, value
@@ -80,10 +96,13 @@ Verdict = Literal["nothing", "never assigned", "not told", "runs", "does not run
 @dataclass(frozen=True, slots=True)
 class Funnel:
     """The counts of one optimisation in a group of runs. `decidable`, `told` and `effective_told` are those
-    with an answer at all: whether eligible, whether applied, whether effective.
+    with an answer at all: whether eligible, whether applied, whether effective. `runs_concerned`: those with any
+    eligible, assigned or applied; `runs_unused`: those with eligible ones that assign none.
     """
 
+    runs_concerned: int
     runs_eligible: int
+    runs_unused: int
     runs_assigned: int
     runs_applied: int
     decidable: int
@@ -109,7 +128,7 @@ class Funnel:
     def verdict(self) -> Verdict:
         """What the counts and the interval of applied / assigned allow to say."""
         if not self.assigned:
-            return "nothing" if not self.eligible else "never assigned"
+            return "never assigned" if self.eligible and not self.applied_besides else "nothing"
         if not self.told:
             return "not told"
         found = self.applied_share
@@ -126,7 +145,9 @@ def of_runs(rows: pd.DataFrame) -> Funnel:
     """Return the funnel of one optimisation over runs (rows of `PER_RUN`), with intervals that resample by run."""
     saved = rows["saved_ms"].dropna()
     return Funnel(
-        runs_eligible=int((rows[["eligible", "assigned", "applied_besides"]].sum(axis=1) > 0).sum()),
+        runs_concerned=int((rows[["eligible", "assigned", "applied_besides"]].sum(axis=1) > 0).sum()),
+        runs_eligible=int((rows["eligible"] > 0).sum()),
+        runs_unused=int(((rows["eligible"] > 0) & (rows["assigned"] == 0)).sum()),
         runs_assigned=int((rows["assigned"] > 0).sum()),
         runs_applied=int((rows["applied"] + rows["applied_besides"] > 0).sum()),
         saved_ms=float(saved.sum()) if len(saved) else None,
@@ -189,7 +210,7 @@ def table(funnels: Iterable[tuple[str, str, Funnel]]) -> pd.DataFrame:
                 "optimisation": NAMES.get(name, label(name, 30)),
                 "acts on": "workers" if name == "prewarm" else "tasks",
                 "runs of": group,
-                "runs with any eligible": found.runs_eligible,
+                "runs with any eligible": found.runs_eligible if found.decidable else None,
                 "runs that assign it": found.runs_assigned,
                 "eligible": found.eligible if found.decidable else None,
                 "assigned": found.assigned,
@@ -290,5 +311,5 @@ def _ends(name: str, found: Interval | None) -> dict[str, float | None]:
 
 SUMMED = tuple(
     name for name in (field.name for field in fields(Funnel))
-    if name not in ("runs_eligible", "runs_assigned", "runs_applied", "saved_ms", "assigned_share", "applied_share")
+    if not name.startswith("runs_") and name not in ("saved_ms", "assigned_share", "applied_share")
 )  # fmt: skip

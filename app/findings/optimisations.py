@@ -15,12 +15,13 @@ from app.units import count, duration, percent
 
 F01_MINIMUM = (
     f"Holds if the 95 % interval of applied / assigned lies above one half, over planners that assign any optimisation; "
-    "does not hold if it lies below, or if pre-load is never assigned though tasks are eligible; mixed if planners fall on "
-    f"both sides, or the interval lies within 25 and 75 %. {MINIMUM_RUNS} runs that assign it, for an interval."
+    "does not hold if it lies below, or if pre-load is never assigned though tasks are eligible and some optimisation is on "
+    "record; mixed if planners fall on both sides, or the interval lies within 25 and 75 %. "
+    f"{MINIMUM_RUNS} runs that assign it, for an interval."
 )
 F05_MINIMUM = (
-    "Holds if it was applied to any task; does not hold if it was assigned and surely never applied, or never assigned though "
-    "tasks are eligible. One run is enough for either."
+    "Holds if it was applied to any task; does not hold if it was assigned and of every assigned task it is known not to have "
+    "been applied, or if it was never assigned though tasks are eligible and some optimisation is on record. One run is enough."
 )
 
 _ELIGIBLE = {
@@ -44,7 +45,7 @@ _CONFIGURED = (
 def _preload(evidence: Evidence) -> Answer:
     per_run = evidence.frame(funnels.PER_RUN)
     rows, found = _pooled(per_run, "preload")
-    if missing := _nothing(found, per_run, "preload"):
+    if missing := _nothing(evidence, found, per_run, "preload"):
         return missing
     if not found.assigned and found.applied_besides:
         return not_enough(
@@ -54,10 +55,15 @@ def _preload(evidence: Evidence) -> Answer:
         )
     planners = {name: one for name, one in funnels.by_planner(rows, "preload").items() if one.eligible or one.assigned}
     status, why = _judge(found, planners)
+    if found.told:
+        parts = [f"Pre-load ran in {_ran(found)}", why, f"it was {_assigned(found)}" if found.eligible else ""]
+    else:
+        parts = [f"Pre-load was {_assigned(found)}", why]
+    others = found.assigned - found.assigned_eligible if found.decidable else 0
     return Answer(
         status,
-        f"Pre-load was {_assigned(found)}{_ran(found)}{_helped(found)}{why}.",
-        found.runs_assigned, "runs that assign it",
+        f"{'; '.join(part for part in (*parts, _besides(found)) if part)}.",
+        *((found.runs_assigned, "runs that assign it") if found.assigned else (found.runs_eligible, "runs with eligible tasks")),
         phrases.effect("assigned pre-loads that were applied", found.applied_share, "share"),
         _left_out(per_run, found, "preload"),
         _table(per_run, ("preload",)),
@@ -65,11 +71,12 @@ def _preload(evidence: Evidence) -> Answer:
          *_figure(_each(per_run), "optimisations")),
         (
             *_split(evidence, per_run),
-            f"Eligible is {_ELIGIBLE['preload']}. The rule is ours, read off the engine: versions of it assign by other rules too.",
-            _CONFIGURED, _RECORD,
+            f"Eligible is {_ELIGIBLE['preload']}. The rule is ours, read off the engine: versions of it assign by other rules "
+            f"too{f' (here {others:,} more)' if others else ''}.",
+            *_configured(per_run), _RECORD,
             "An input that was pre-loaded often loses its download time: here that is what shows it was there in time, "
             "elsewhere it makes download times of planners with optimisations look too short.",
-            _ESTIMATE,
+            *_helped(found), _ESTIMATE,
         ),
         "Runs of a planner or an engine version that assigns pre-loads and is not in this selection; records of tasks that died.",
     )  # fmt: skip
@@ -78,15 +85,10 @@ def _preload(evidence: Evidence) -> Answer:
 def _duplication(evidence: Evidence) -> Answer:
     per_run = evidence.frame(funnels.PER_RUN)
     rows, found = _pooled(per_run, "taskdup")
-    if missing := _nothing(found, per_run, "taskdup"):
+    if missing := _nothing(evidence, found, per_run, "taskdup"):
         return missing
     applied = found.applied + found.applied_besides
-    if applied:
-        status: Status = "holds"
-    elif found.told or not found.assigned:
-        status = "does not hold"
-    else:
-        status = "not enough data"
+    status: Status = "holds" if applied else "not enough data" if found.not_known else "does not hold"
     tags = evidence.frame(funnels.TAGS, values=funnels.MOST_VALUES)
     split = funnels.telling_tag(tags, rows, "eligible", "assigned")
     where, groups = "", []
@@ -96,20 +98,25 @@ def _duplication(evidence: Evidence) -> Answer:
         groups.sort(key=lambda item: (-item[1].assigned, -item[1].eligible))
         where = f". {_which_runs(tag, values)}"
     planners = list(funnels.by_planner(per_run, "taskdup").items())
+    unused = found.runs_unused
     if found.assigned:
-        unused = found.runs_eligible - found.runs_assigned
-        said = f"Task duplication was assigned in {found.runs_assigned:,} of {count(found.runs_eligible, 'run')} with eligible tasks"
-        said += _ran(found, "tasks") + (_used(found) if applied else "")
+        parts = [
+            f"Task duplication was assigned in {_runs(found)}{f' and applied to {_ran(found)}' if found.told else ''}"
+        ]
+        if not applied and found.not_known:
+            parts.append(f"of {count(found.not_known, 'other' if found.told else 'assigned task')} it is not known")
+        parts += [_besides(found), _used(found) if applied else ""]
+        said = "; ".join(part for part in parts if part)
     elif applied:
         said = f"Task duplication was applied to **{count(applied, 'task')}**; what was assigned is not recorded"
         unused = 0
     else:
-        unused = found.runs_eligible
-        said = f"{_never('Task duplication', found)}, hence never applied"
+        said = f"Task duplication was {_assigned(found)}, hence never applied"
     return Answer(
         status,
         f"{said}{where}.",
-        found.runs_eligible, "runs with eligible tasks",
+        *((found.runs_eligible, "runs with eligible tasks") if found.runs_eligible
+          else (found.runs_concerned, "runs that assign or apply it")),
         phrases.effect("assigned task duplications that were applied", found.applied_share, "share"),
         f"{count(unused, 'run')} with eligible tasks {'assigns' if unused == 1 else 'assign'} none and "
         f"{'is' if unused == 1 else 'are'} in no share of applied. " + _left_out(per_run, found, "taskdup"),
@@ -121,14 +128,14 @@ def _duplication(evidence: Evidence) -> Answer:
             "It is recorded as applied when a worker attempts it: some attempts fail or are overtaken. Effective counts the tasks "
             "whose output a duplicating task had whole, without a download.",
             "Assigned means allowed: the worker decides at run time, so a low share of applied is no failure by itself.",
-            _CONFIGURED, _RECORD, _ESTIMATE,
+            *_configured(per_run), _RECORD, _ESTIMATE,
         ),
         "Runs of an engine version that has task duplication, under the planners in which it is not seen here.",
     )  # fmt: skip
 
 
 def _judge(found: Funnel, planners: dict[str, Funnel]) -> tuple[Status, str]:
-    """Return the status by the rule of `F01_MINIMUM`, and what the sentence has to add for it."""
+    """Return the status by the rule of `F01_MINIMUM`, and the clause the sentence has to add for it."""
     good = [name for name, one in planners.items() if one.verdict == "runs"]
     bad = [
         name for name, one in planners.items()
@@ -136,37 +143,52 @@ def _judge(found: Funnel, planners: dict[str, Funnel]) -> tuple[Status, str]:
     ]  # fmt: skip
     if good and bad:
         named = ", ".join(plain(name, 30) for name in bad[:3]) + (f" and {len(bad) - 3:,} more" if len(bad) > 3 else "")
-        return "mixed", f"; but under {named} it is never assigned or runs less than half of the time"
+        return "mixed", f"under {named} it is never assigned or runs less than half of the time"
     if found.verdict in ("never assigned", "does not run"):
         return "does not hold", ""
     if found.verdict == "runs":
         return "holds", ""
     if found.verdict == "half":
-        return "mixed", "; that is about half of the time"
+        return "mixed", "that is about half of the time"
     if found.verdict == "not told":
-        return "not enough data", "; whether it ran is not on record"
+        return "not enough data", "whether it ran is not on record"
     if found.runs_assigned < MINIMUM_RUNS:
-        return "not enough data", f": too few runs to judge (it takes {MINIMUM_RUNS} that assign it)"
-    return "not enough data", "; whether that is more than half of the time is undecided"
+        return "not enough data", f"too few runs to judge (it takes {MINIMUM_RUNS} that assign it)"
+    return "not enough data", "whether that is more than half of the time is undecided"
 
 
 def _pooled(per_run: pd.DataFrame, optimization: str) -> tuple[pd.DataFrame, Funnel]:
-    """Return the rows of planners that assign any optimisation, of all where none does, and their funnel."""
-    rows = per_run[per_run["optimization"] == optimization]
-    configured = rows[rows["is_configured"].astype(bool)]
-    rows = configured if len(configured) else rows
+    """Return the rows of planners that assign any optimisation, of all where no planner does, and their funnel."""
+    configured = per_run["is_configured"].astype(bool)
+    rows = per_run[(per_run["optimization"] == optimization) & (configured | (not configured.any()))]
     return rows, funnels.of_runs(rows)
 
 
-def _nothing(found: Funnel, per_run: pd.DataFrame, optimization: str) -> Answer | None:
-    """Return the answer where nothing was eligible, assigned or applied."""
-    if found.eligible or found.assigned or found.applied_besides:
+def _nothing(evidence: Evidence, found: Funnel, per_run: pd.DataFrame, optimization: str) -> Answer | None:
+    """Return the answer where nothing was eligible, assigned or applied, or no optimisation is on record at all."""
+    record = {name: int(value) for name, value in evidence.record(funnels.RECORD).items()}
+    name = NAMES[optimization]
+    if found.runs_concerned and record["records"]:
         return None
-    name, runs = NAMES[optimization], int(per_run["run_id"].nunique())
-    decidable = int(per_run.loc[per_run["optimization"] == optimization, "decidable"].sum())
-    if decidable:
+    if found.runs_concerned:
         return not_enough(
-            f"None of {count(decidable, 'planned task')} is eligible for {name}, and none has it assigned.",
+            f"No optimisation of any kind is on record, so whether {name} is ever assigned to the "
+            f"{count(found.eligible, 'eligible task')} of {count(found.runs_eligible, 'run')} cannot be told.",
+            "Runs of a planner with optimisations; a source that records what was assigned: the DAG's objects (`dag-...` keys).",
+            n=found.runs_eligible,
+            counted="runs with eligible tasks",
+        )
+    planned, runs = count(record["planned_tasks"], "planned task"), record["runs"]
+    if elsewhere := int(per_run.loc[per_run["optimization"] == optimization, "eligible"].sum()):
+        return not_enough(
+            f"No task of a planner that assigns optimisations is eligible for {name}, and none has it assigned: "
+            f"{elsewhere:,} of {planned} {'is' if elsewhere == 1 else 'are'} eligible, under planners that assign none.",
+            f"Runs of a planner with optimisations, with {_ELIGIBLE[optimization]}.",
+            n=runs,
+        )
+    if record["planned_tasks"]:
+        return not_enough(
+            f"None of {planned} in {count(record['planned_runs'], 'run')} is eligible for {name}, and no task has it assigned.",
             f"Runs with {_ELIGIBLE[optimization]}.",
             n=runs,
         )
@@ -178,49 +200,54 @@ def _nothing(found: Funnel, per_run: pd.DataFrame, optimization: str) -> Answer 
 
 
 def _assigned(found: Funnel) -> str:
-    besides = found.assigned - found.assigned_eligible
-    if not found.assigned:
-        return f"never assigned, though {count(found.eligible, 'task is', 'tasks are')} eligible in {count(found.runs_eligible, 'run')}"
-    if not found.eligible:
+    if found.assigned and found.eligible:
+        return f"assigned to {percent(found.assigned_eligible / found.eligible)} of {count(found.eligible, 'eligible task')}"
+    if found.assigned:
         return f"assigned to {count(found.assigned, 'task')}"
-    others = f" and {count(besides, 'other')}" if besides else ""
-    return (
-        f"assigned to {found.assigned_eligible:,} of {count(found.eligible, 'eligible task')} "
-        f"({percent(found.assigned_eligible / found.eligible)}){others}"
-    )
+    return f"never assigned, though {count(found.eligible, 'task is', 'tasks are')} eligible in {count(found.runs_eligible, 'run')}"
 
 
-def _never(name: str, found: Funnel) -> str:
-    return f"{name} was {_assigned(found)}"
+def _runs(found: Funnel) -> str:
+    """Say in how many runs it was assigned, of those with eligible tasks where these are known."""
+    if not found.runs_eligible:
+        return count(found.runs_assigned, "run") + (", none with eligible tasks," if found.decidable else "")
+    mine = found.runs_eligible - found.runs_unused
+    others = f" and {count(found.runs_assigned - mine, 'other')}" if found.runs_assigned > mine else ""
+    return f"{mine:,} of {count(found.runs_eligible, 'run')} with eligible tasks{others}"
 
 
-def _ran(found: Funnel, things: str = "") -> str:
+def _ran(found: Funnel) -> str:
     """Say in how many of the assigned ones it was applied, of those that left a record."""
-    if not found.told:
-        return ""
     interval = found.applied_share
     how_sure = phrases.share(interval) if interval else percent(found.applied / found.told)
-    if things:
-        return (
-            f" and applied to **{found.applied:,} of {found.told:,}** assigned {things} that left a record, {how_sure}"
-        )
-    return f", and ran in **{found.applied:,} of the {found.told:,}** assigned that left a record, {how_sure}"
+    return f"**{found.applied:,} of {found.told:,}** assigned tasks that left a record, {how_sure}"
 
 
-def _helped(found: Funnel) -> str:
-    if not found.effective_told:
+def _besides(found: Funnel) -> str:
+    if not (found.assigned and found.applied_besides):
         return ""
+    return f"{count(found.applied_besides, 'other task')} had it applied without a record of assignment"
+
+
+def _configured(per_run: pd.DataFrame) -> tuple[str, ...]:
+    return (_CONFIGURED,) if per_run["is_configured"].any() else ()
+
+
+def _helped(found: Funnel) -> tuple[str, ...]:
+    if not found.effective_told:
+        return ()
     saved = f", an estimated {duration(found.saved_ms)} of download spared in all" if found.saved_ms else ""
     return (
-        f"; in {found.effective:,} of {found.effective_told:,} an input was there before the task looked for it{saved}"
+        f"In {found.effective:,} of {count(found.effective_told, 'pre-loaded task')} an input was there before the task "
+        f"looked for it{saved}.",
     )
 
 
 def _used(found: Funnel) -> str:
     return (
-        f"; of {found.effective_told:,} the duplicate was used in {found.effective:,} ({percent(found.effective / found.effective_told)})"
+        f"of {found.effective_told:,} the duplicate was used in {found.effective:,} ({percent(found.effective / found.effective_told)})"
         if found.effective_told
-        else "; whether a duplicate was used is not known"
+        else "whether a duplicate was used is not known"
     )
 
 

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import pandas as pd
 import pytest
 
+from app.charts.counts import stacked
 from app.findings import find
 from app.findings.evidence import Evidence, Selection, of_reader
 from app.findings.failures import CAUSES, KINDS, QUESTIONS
@@ -53,7 +55,8 @@ def test_a_dead_worker_is_told_with_the_tasks_it_took_down():
     answer = F21.compute(evidence(together(run(1, "a", "b"), run(2))))
     assert answer.status == "answered"
     assert "**1 of 2 runs** is incomplete" in answer.sentence
-    assert "2 of its 3 tasks left no metrics, 2 put down to a worker that never became ready" in answer.sentence
+    assert "2 of its 2 missing tasks are put down to a worker that never became ready" in answer.sentence
+    assert any("of 3 tasks of incomplete runs" in caveat for caveat in answer.caveats)
     assert answer.effect and answer.effect.value == 0.5
     assert "1 run without a makespan is missing" in answer.left_out
     (worker,) = [row for row in rows(answer, "kind of failure") if row["what"] == KINDS["worker_never_ready"]]
@@ -66,15 +69,49 @@ def test_a_dead_worker_is_told_with_the_tasks_it_took_down():
 
 def test_several_dead_workers_are_counted_and_the_worst_of_them_is_named():
     answer = F21.compute(evidence(together(run(1, "a", "b"), run(2, "", "a"), run(3))))
-    assert "5 put down to 2 workers that never became ready (up to 3 to one)" in answer.sentence
+    assert "5 of their 5 missing tasks are put down to 2 workers that never became ready" in answer.sentence
+    assert any("2 workers that never became ready (up to 3 to one)" in caveat for caveat in answer.caveats)
 
 
 def test_failed_tasks_are_told_with_what_they_kept_from_running_and_their_error():
     answer = F21.compute(evidence(together(run(1, "ab", b="ValueError"), run(2))))
-    assert "1 task is recorded as failed and kept 1 other from running, most often `ValueError`" in answer.sentence
-    assert "1 put down to a task that failed" in answer.sentence
+    assert "1 of its 1 missing task is put down to a task that failed" in answer.sentence
+    assert "1 task is recorded as failed (`ValueError`)" in answer.sentence
     (error,) = rows(answer, "error")
     assert (error["cause"], error["failures"]) == ("ValueError", 1)
+
+
+def test_tasks_and_workers_are_each_told_with_their_own_most_frequent_error():
+    """9 exit codes of one error, each once, are more than one of another twice."""
+    runs = [run(n, a="Rare" if n > 9 else "Frequent") for n in range(1, 12)]
+    for number, one in enumerate(runs, 1):
+        one["tasks"][0]["exit_code"] = min(number, 10)
+        for worker in one["invocations"]:
+            worker["error_type"] = "SpotReclaimed"
+    answer = F21.compute(evidence(together(*runs)))
+    assert (
+        "11 tasks are recorded as failed (9 with `Frequent`); 33 workers say that they failed (`SpotReclaimed`)"
+        in answer.sentence
+    )
+
+
+def test_runs_whose_last_task_failed_are_not_passed_off_as_complete():
+    answer = F21.compute(evidence(together(run(1, c="ValueError"), run(2, c="ValueError"), run(3))))
+    assert "No run is incomplete of 3 whose DAG is known, but **2 runs** ended in a failed last task" in answer.sentence
+    answer = F21.compute(evidence(together(run(1, c="ValueError"), run(2, "ab"))))
+    assert (
+        "**1 of 2 runs** is incomplete" in answer.sentence
+        and "**1 run** ended in a failed last task" in answer.sentence
+    )
+
+
+def test_a_sentence_says_three_things_and_the_rest_stands_with_the_caveats():
+    one = run(1, b="ValueError")
+    one["tasks"].append({**one["tasks"][0], "attempt": 0, "status": "failed"})
+    one["invocations"][0]["status"] = "killed"
+    answer = F21.compute(evidence(one))
+    assert answer.sentence.endswith("1 task is recorded as failed (`ValueError`); 1 worker says that it failed.")
+    assert "Also: 1 attempt failed and was tried again." in answer.caveats
 
 
 def test_an_attempt_that_was_tried_again_is_no_lost_task():
@@ -90,7 +127,7 @@ def test_an_attempt_that_was_tried_again_is_no_lost_task():
 
 def test_what_has_no_cause_on_record_stays_unexplained():
     answer = F21.compute(evidence(together(run(1, "ab"), run(2, "ac"))))
-    assert "2 with no cause on record" in answer.sentence
+    assert "2 of their 2 missing tasks have no cause on record" in answer.sentence
     assert any("1 incomplete run lost no task that another waited for" in caveat for caveat in answer.caveats)
 
 
@@ -103,14 +140,17 @@ def test_injected_faults_are_told_from_others_and_those_without_a_trace_are_coun
         run(5, fault="None"),
     ]
     answer = F21.compute(evidence(together(*runs)))
-    assert "of 3 runs with an injected fault 2 are incomplete, of the other 2 it is 1" in answer.sentence
-    (caveat,) = [text for text in answer.caveats if text.startswith("Injected faults")]
+    assert "2 incomplete runs had a fault injected" in answer.sentence
+    (caveat,) = [text for text in answer.caveats if "Injected faults" in text]
+    assert caveat.startswith("Of 3 runs with an injected fault 2 are incomplete, of the other 2 it is 1.")
     assert (
         "`kill` 1 of 2" in caveat
         and "`raise` 1 of 1" in caveat
         and "does not tell one kind of fault from another" in caveat
     )
     assert "worker never ready 3 (2 injected)" in answer.figures[1].text
+    all_of_them = F21.compute(evidence(together(*runs[:2])))
+    assert any(text.startswith("Of 2 runs with an injected fault 2 are incomplete. ") for text in all_of_them.caveats)
     without = F21.compute(evidence(together(run(1, "a", "b"), run(2))))
     assert "injected" not in without.sentence + without.figures[1].text
 
@@ -156,6 +196,13 @@ def test_hostile_names_are_shown_as_text():
     assert all(figure.drawn.to_dict() for figure in answer.figures)
 
 
+def test_names_that_are_cut_to_the_same_text_keep_bars_of_their_own():
+    long = [f"{'x' * 40}{middle}{'y' * 40}" for middle in "ab"]
+    drawn = stacked(pd.DataFrame({"label": long, "part": "n", "n": [1, 2], "text": ["1", "2"]}), "Tasks", ["n"])
+    (totals,) = [rows for rows in drawn.to_dict()["datasets"].values() if "place" not in rows[0]]
+    assert [row["n"] for row in totals] == [1, 2]
+
+
 def test_on_the_recorded_runs_the_figures_are_those_of_the_records(sample_home: Home):
     """Counted again from tasks, edges and invocations, without the views of failures."""
     reader = open_current(sample_home)
@@ -183,11 +230,13 @@ def test_on_the_recorded_runs_the_figures_are_those_of_the_records(sample_home: 
     ).iloc[0]
     answer = F21.compute(of_reader(reader))
     assert f"**{facts['incomplete']:.0f} of {facts['runs']:.0f} runs** are incomplete" in answer.sentence
-    assert f"{facts['lost']:.0f} of their {facts['of_tasks']:.0f} tasks left no metrics" in answer.sentence
+    assert f"of their {facts['lost']:.0f} missing tasks" in answer.sentence
+    assert any(f"of {facts['of_tasks']:.0f} tasks of incomplete runs" in caveat for caveat in answer.caveats)
     assert f"{facts['dead']:.0f} workers that never became ready" in answer.sentence
-    assert (
-        f"of {facts['faults']:.0f} runs with an injected fault {facts['injected']:.0f} are incomplete"
-        in answer.sentence
+    assert f"{facts['injected']:.0f} incomplete runs had a fault injected" in answer.sentence
+    assert any(
+        f"Of {facts['faults']:.0f} runs with an injected fault {facts['injected']:.0f} are incomplete" in caveat
+        for caveat in answer.caveats
     )
     assert answer.effect and answer.effect.value == pytest.approx(facts["incomplete"] / facts["runs"])
     assert answer.n == facts["runs"]

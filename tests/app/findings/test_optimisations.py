@@ -11,7 +11,7 @@ import pytest
 
 from app.findings import conflicts, find, funnels
 from app.findings.evidence import Evidence, Selection, of_reader
-from app.findings.finding import Answer
+from app.findings.finding import Answer, Question
 from app.findings.funnels import of_runs, run_share
 from app.findings.optimisations import QUESTIONS
 from app.findings.statistics import clustered_ratio
@@ -74,9 +74,9 @@ def test_preload_holds_where_it_is_assigned_and_nearly_always_runs():
     without = [run(number, "Q", assigned=False, applied=False) for number in range(20, 23)]
     answer = F01.compute(evidence(together(*runs, *without)))
     assert answer.status == "holds"
-    assert "assigned to 12 of 12 eligible tasks (100 %)" in answer.sentence
-    assert "ran in **11 of the 12**" in answer.sentence
-    assert "in 9 of 11 an input was there" in answer.sentence
+    assert "ran in **11 of 12** assigned tasks" in answer.sentence
+    assert "assigned to 100 % of 12 eligible tasks" in answer.sentence
+    assert any("In 9 of 11 pre-loaded tasks an input was there" in caveat for caveat in answer.caveats)
     assert answer.effect and answer.effect.value == pytest.approx(11 / 12)
     assert answer.effect.low is not None and answer.effect.low > 0.5
     assert "3 eligible tasks of 1 planner that assigns no optimisation" in answer.left_out
@@ -85,12 +85,15 @@ def test_preload_holds_where_it_is_assigned_and_nearly_always_runs():
 
 
 def test_preload_does_not_hold_where_it_is_never_assigned_or_hardly_ever_runs():
-    never = F01.compute(evidence(together(*[run(n, assigned=False, applied=False) for n in range(3)])))
+    tables = together(*[run(n, assigned=False, applied=False) for n in range(3)])
+    tables["optimizations"].append({"run_id": "r0", "task_id": "a", "optimization": "taskdup", "stage": "assigned"})
+    never = F01.compute(evidence(tables))
     assert never.status == "does not hold"
     assert "never assigned, though 3 tasks are eligible in 3 runs" in never.sentence
+    assert (never.n, never.counted) == (3, "runs with eligible tasks")
     idle = F01.compute(evidence(together(*[run(n, applied=n == 0) for n in range(12)])))
     assert idle.status == "does not hold"
-    assert "ran in **1 of the 12**" in idle.sentence
+    assert "ran in **1 of 12** assigned" in idle.sentence
 
 
 def test_preload_is_mixed_where_it_runs_under_one_planner_and_never_under_another():
@@ -115,8 +118,51 @@ def test_what_nobody_recorded_is_not_known_and_never_counts_as_not_applied():
     assert row(answer, "P")["applied"] is None and row(answer, "P")["not known if applied"] == 7
     assert "applied 7 not known" in answer.figures[0].text
     some = F01.compute(evidence(together(*lost, *[run(n) for n in range(10, 20)])))
-    assert some.status == "holds" and "**10 of the 10**" in some.sentence
+    assert some.status == "holds" and "**10 of 10**" in some.sentence
     assert "7 assigned tasks of which nothing tells" in some.left_out
+
+
+@pytest.mark.parametrize("question", [F01, F05], ids=lambda question: question.code)
+def test_where_no_optimisation_is_on_record_none_is_denied(question: Question):
+    answer = question.compute(evidence(together(*[run(n, assigned=False, applied=False) for n in range(8)])))
+    assert answer.status == "not enough data"
+    assert "No optimisation of any kind is on record" in answer.sentence
+    assert "eligible tasks of 8 runs cannot be told" in answer.sentence and answer.n == 8
+
+
+@pytest.mark.parametrize("question", [F01, F05], ids=lambda question: question.code)
+def test_plans_of_which_no_task_is_eligible_are_not_called_missing(question: Question):
+    runs = [run(n, assigned=False, applied=False) for n in range(8)]
+    for one in runs:
+        one["planned_tasks"] = [{**task, "worker_id": "1"} for task in one["planned_tasks"]]
+    answer = question.compute(evidence(together(*runs)))
+    assert answer.status == "not enough data" and answer.n == 8
+    assert "None of 24 planned tasks in 8 runs is eligible" in answer.sentence
+
+
+def test_eligible_tasks_of_planners_without_optimisations_do_not_deny_preload():
+    """P pre-warms and has one worker, so nothing to pre-load; Q assigns nothing at all."""
+    first = run(1, assigned=False, applied=False)
+    first["planned_tasks"] = [{**task, "worker_id": "1"} for task in first["planned_tasks"]]
+    first["optimizations"] = [
+        {"run_id": "r1", "task_id": "a", "optimization": "prewarm", "stage": "assigned", "target_worker_id": "1"}
+    ]
+    answer = F01.compute(evidence(together(first, run(2, "Q", assigned=False, applied=False))))
+    assert answer.status == "not enough data"
+    assert "1 of 6 planned tasks is eligible, under planners that assign none" in answer.sentence
+
+
+def test_what_was_applied_without_a_record_of_assignment_is_said_too():
+    for question, name in ((F01, "preload"), (F05, "taskdup")):
+        runs = [run(n, optimization=name, assigned=n == 0, applied=n > 0) for n in range(8)]
+        answer = question.compute(evidence(together(*runs)))
+        assert "**0 of 1** assigned tasks" in answer.sentence
+        assert "7 other tasks had it applied without a record of assignment" in answer.sentence
+
+
+def test_a_planner_whose_assignments_are_not_recorded_is_not_said_to_assign_none():
+    runs = [run(n, "P" if n < 10 else "R", assigned=n < 10) for n in range(20)]
+    assert F01.compute(evidence(together(*runs))).status == "holds"
 
 
 def test_without_a_plan_eligible_is_not_known_and_not_nought():
@@ -144,7 +190,7 @@ def test_task_duplication_is_applied_if_any_was_and_the_tag_that_tells_where_is_
     ("runs", "status"),
     [
         ([run(1, optimization="taskdup", applied=False)], "does not hold"),
-        ([run(1, optimization="taskdup", assigned=False, applied=False)], "does not hold"),
+        ([run(1, optimization="taskdup", assigned=False, applied=False), run(2)], "does not hold"),
         ([run(1, optimization="taskdup", applied=False, recorded=False)], "not enough data"),
         ([run(1, optimization="taskdup", assigned=False, applied=False, planned=False)], "not enough data"),
         ([run(1, optimization="taskdup", assigned=False)], "holds"),
@@ -153,6 +199,26 @@ def test_task_duplication_is_applied_if_any_was_and_the_tag_that_tells_where_is_
 )
 def test_task_duplication_needs_a_record_to_be_denied(runs: list[Rows], status: str):
     assert F05.compute(evidence(together(*runs))).status == status
+
+
+def test_task_duplication_is_denied_only_if_every_assigned_task_left_a_record():
+    runs = [run(n, optimization="taskdup", applied=False, recorded=n == 0) for n in range(10)]
+    answer = F05.compute(evidence(together(*runs)))
+    assert answer.status == "not enough data"
+    assert (
+        "applied to **0 of 1** assigned tasks that left a record, 0 %; of 9 others it is not known" in answer.sentence
+    )
+
+
+def test_runs_that_assign_task_duplication_without_an_eligible_task_are_not_said_to_have_one():
+    runs = [run(n, optimization="taskdup", applied=False) for n in range(8)]
+    for one in runs[:5]:
+        one["planned_tasks"] = [{**task, "worker_id": "1"} for task in one["planned_tasks"]]
+    some, none = (F05.compute(evidence(together(*which))) for which in (runs, runs[:5]))
+    assert "assigned in 3 of 3 runs with eligible tasks and 5 others" in some.sentence and some.n == 3
+    assert "assigned in 5 runs, none with eligible tasks," in none.sentence
+    assert (none.n, none.counted) == (5, "runs that assign or apply it")
+    assert "0 runs with eligible tasks assign none" in some.left_out
 
 
 def test_an_optimisation_that_never_works_with_one_value_of_a_tag_is_pointed_out():
@@ -200,12 +266,45 @@ def test_a_conflict_is_told_with_its_hooks_its_place_and_what_became_of_it():
     assert set(answer.table["what"]) == {"conflict", "assigned together"}
 
 
+def test_conflicts_in_more_places_than_the_table_holds_are_all_counted():
+    """One conflict in each of 60 workflows, of two hooks each, are more than another's 58 tasks in one workflow."""
+    runs = [run(n, optimization="taskdup", applied=False) for n in range(60)]
+    for number, one in enumerate(runs):
+        one["runs"][0]["workflow"] = f"w{number}"
+        one["optimizations"].append({**one["optimizations"][0], "optimization": "wukong"})
+    twice = [run(n, "Q", applied=False) for n in range(100, 158)]
+    for one in twice:
+        one["optimizations"] *= 2
+    answer = F20.compute(evidence(together(*runs, *twice)))
+    assert "**118 tasks** in 118 runs" in answer.sentence
+    assert "task duplication and WUKONG's own" in answer.sentence and "above all" not in answer.sentence
+    assert "of 60 such tasks both were applied in 0 (not known in 60)" in answer.sentence
+    assert "1 other pair in the table" in answer.sentence
+    assert "task duplication + WUKONG's own 60 in 60 runs; pre-load + pre-load 58 in 58 runs" in answer.figures[0].text
+    alone = F20.compute(evidence(together(*twice)))
+    assert (
+        "pre-load assigned twice, which overrides `override_handle_inputs`, above all in `w` under `Q`"
+        in alone.sentence
+    )
+
+
+def test_hooks_that_are_not_known_are_not_called_different():
+    tables = run(1)
+    tables["optimizations"].append({"run_id": "r1", "task_id": "c", "optimization": "riddle", "stage": "assigned"})
+    answer = F20.compute(evidence(tables))
+    assert "**No task** is known to have two" in answer.sentence
+    assert "not all of whose hooks are known here" in answer.sentence and "different" not in answer.sentence
+
+
 def test_without_conflicts_the_combinations_are_counted():
     one = run(1)
     one["optimizations"].append({"run_id": "r1", "task_id": "c", "optimization": "prewarm", "stage": "assigned"})
     one["optimizations"].append({"run_id": "r1", "task_id": "b", "optimization": "new kind", "stage": "assigned"})
     answer = F20.compute(evidence(together(one, run(2), run(3, optimization="taskdup"))))
-    assert "of 4 tasks with an assigned optimisation 1 has two or more (pre-load with pre-warm 1)" in answer.sentence
+    assert (
+        "of 4 tasks with an assigned optimisation 1 has two or more (pre-load with pre-warm 1), which override different hooks"
+        in answer.sentence
+    )
     assert any("`new kind`" in caveat for caveat in answer.caveats)
     assert dict(zip(answer.table["optimisations"], answer.table["tasks"], strict=True)) == {
         "new kind": 1, "pre-load": 1, "pre-load + pre-warm": 1, "task duplication": 1
@@ -301,7 +400,7 @@ def test_on_the_recorded_runs_preload_figures_are_those_of_the_records(sample_ho
     ).itertuples(index=False)
     answer = F01.compute(of_reader(reader))
     assert answer.status == "holds"
-    assert f"**{applied:,} of the {told:,}**" in answer.sentence
+    assert f"**{applied:,} of {told:,}**" in answer.sentence
     assert answer.effect and answer.effect.value == pytest.approx(applied / told)
     table = answer.table[answer.table["optimisation"] == "pre-load"]
     assert table["assigned"].sum() == assigned
@@ -367,8 +466,8 @@ def test_the_selection_is_followed(sample_home: Home):
     def where(**values: str) -> Evidence:
         return of_reader(open_current(sample_home), Selection(tuple((k, (v,)) for k, v in values.items())))
 
-    assert F01.compute(where(planner="UniformPlanner")).status == "does not hold"
-    assert "WUKONG" not in str(F01.compute(where(planner="UniformPlanner")).table)
+    assert "No optimisation of any kind" in F01.compute(where(planner="UniformPlanner")).sentence
+    assert set(F01.compute(where(planner="UniformPlanner-opt")).table["runs of"]) == {"UniformPlanner-opt"}
     assert F01.compute(where(planner="no such planner")).status == "not enough data"
     assert (
         F05.compute(of_reader(open_current(sample_home), Selection(tags=(("taskdup", ("off",)),)))).status
