@@ -100,7 +100,9 @@ def promises(frame: pd.DataFrame) -> Drawn:
 
     def x(column: str) -> alt.X:
         axis = alt.Axis(format="%", values=[0, 0.25, 0.5, 0.75, 1], grid=True, titleAnchor="start")
-        return alt.X(f"{column}:Q", title="Runs within the prediction (%); tick: promised", scale=scale, axis=axis)
+        return alt.X(
+            f"{column}:Q", title=["Runs within the prediction (%)", "Tick: what was promised"], scale=scale, axis=axis
+        )
 
     base = alt.Chart(shown)
     bars = base.mark_rule(strokeWidth=2.5).encode(x=x("low"), x2="high:Q", y=y, color=color, tooltip=tooltip)

@@ -121,7 +121,11 @@ def stratified_ratio(runs: pd.DataFrame, level: float = 0.95) -> Interval | None
     """
     strata = _strata(runs)
     sides = [sum(len(pair[side]) for pair in strata) for side in (0, 1)]
-    if min(sides) < MINIMUM_RUNS or 2.0 ** (1 - min(sides)) > 1 - level or (runs["value"].dropna() > 0).mean() < MOST_ZERO:
+    if (
+        min(sides) < MINIMUM_RUNS
+        or 2.0 ** (1 - min(sides)) > 1 - level
+        or (runs["value"].dropna() > 0).mean() < MOST_ZERO
+    ):
         return None
     weights = np.array([len(a) * len(b) / (len(a) + len(b)) for a, b in strata])
     weights /= weights.sum()
