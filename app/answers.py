@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator
 from math import isfinite, isnan
 from typing import Any
 
 from app import cells
-from app.findings.finding import Effect, Finding
+from app.findings.finding import Answer, Effect, Finding
 from app.markdown import to_text
 from app.units import UNKNOWN, duration, figure, percent, size
 
@@ -34,6 +35,12 @@ def effect(found: Effect) -> str:
     lower = "no lower end" if low is None else _measured(low, bare)
     upper = "no upper end" if high is None else _measured(high, bare)
     return f"{words} (95 % interval {lower} to {upper})"
+
+
+def rests_on(answer: Answer) -> str:
+    """Return what an answer rests on: '48 pairs of runs', '1 run'."""
+    counted = re.sub(r"(\w)s\b", r"\1", answer.counted, count=1) if answer.n == 1 else answer.counted
+    return f"{answer.n:,} {counted}"
 
 
 def as_object(finding: Finding) -> dict[str, Any]:
@@ -77,7 +84,7 @@ def as_text(finding: Finding, width: int, *, brief: bool = False) -> str:
     if not brief:
         for name, text in (
             ("Effect: ", effect(answer.effect) if answer.effect else ""),
-            ("Rests on: ", f"{answer.n:,} {answer.counted}"),
+            ("Rests on: ", rests_on(answer)),
             ("Left out: ", to_text(answer.left_out)),
         ):
             lines += _wrapped(text, width, name) if text else []

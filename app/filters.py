@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import date
-from typing import Any
 
 import streamlit as st
 
+from app import parts
 from app.findings.evidence import COLUMNS, Selection
 from app.plain import label, labels
 from app.store import Store, current
@@ -40,12 +41,19 @@ DAYS = "select min(submitted_at)::date as first_day, max(submitted_at)::date as 
 
 
 _OFFERED = "selection"
+_FIRST, _LAST = date(1970, 1, 1), date(2200, 1, 1)
 
 
-def offer() -> None:
-    """Show the filters on every page, where there is anything to filter. `taken` hands over what they select."""
+def offer(*, apply: bool) -> None:
+    """Show the filters on every page, where there is anything to filter. `taken` hands over what they select.
+
+    They are shown where they do not apply too, and say so: what is not shown is lost from the address.
+    """
+    st.session_state.pop(_OFFERED, None)
     with suppress(FlowscopeError):  # the page itself says what is wrong with the warehouse
         st.session_state[_OFFERED] = sidebar(current())
+        if not apply:
+            st.sidebar.caption("Filters do not apply to this page: it shows the whole warehouse.")
 
 
 def taken(store: Store) -> Selection:
@@ -55,25 +63,26 @@ def taken(store: Store) -> Selection:
 
 
 def sidebar(store: Store) -> Selection:
-    """Show the filters and return the runs they select."""
-    values = store.frame(VALUES)
+    """Show the filters and return the runs they select. What they need is read before any of them is shown."""
+    values, days = store.frame(VALUES), store.record(DAYS)
+    named = {column: labels(values["value"][values["name"] == column].tolist(), 40) for column in COLUMNS}
+    tags = tag_options(store)
     chosen: list[tuple[str, tuple[str | None, ...]]] = []
     with st.sidebar.expander("Filter runs", icon=":material/filter_alt:", expanded=_any_in_address()):
-        _say_unknown(store)
         for column in COLUMNS:
-            named = labels(values["value"][values["name"] == column].tolist(), 40)
+            parts.say_unknown(column, named[column])
             picked = st.multiselect(
-                _NAMES[column], list(named), key=column, bind="query-params", placeholder="all of them"
+                _NAMES[column], list(named[column]), key=column, bind="query-params", placeholder="all of them"
             )
             if picked:
-                chosen.append((column, tuple(_text(named[name]) for name in picked)))
-        tags = _tags(store)
-        days = _days(store)
-    return Selection(tuple(chosen), tags, *days)
+                chosen.append((column, tuple(_text(named[column][name]) for name in picked)))
+        found = _tags(tags)
+        since, until = (None, None) if str(days["first_day"]) == "NaT" else (_day("since"), _day("until"))
+    return Selection(tuple(chosen), found, since, until)
 
 
-def _tags(store: Store) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    options = tag_options(store)
+def _tags(options: Mapping[str, tuple[str, str]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    parts.say_unknown("tag", options)
     if not options:
         return ()
     picked = st.multiselect("Tag", list(options), key="tag", bind="query-params", placeholder="any")
@@ -92,29 +101,20 @@ def tag_options(store: Store) -> dict[str, tuple[str, str]]:
     return dict(zip(named, pairs, strict=True))
 
 
-def _days(store: Store) -> tuple[date | None, date | None]:
-    known: dict[str, Any] = store.record(DAYS)
-    if str(known["first_day"]) == "NaT":
-        return None, None
-    since = st.date_input("Submitted from (UTC)", value=None, key="since", bind="query-params", format="YYYY-MM-DD")
-    until = st.date_input("Submitted until (UTC)", value=None, key="until", bind="query-params", format="YYYY-MM-DD")
-    return since, until
+def _day(name: str) -> date | None:
+    asked = st.query_params.get(name)
+    picked = st.date_input(
+        f"Submitted {'from' if name == 'since' else 'until'} (UTC)", value=None, min_value=_FIRST, max_value=_LAST, key=name,
+        bind="query-params", format="YYYY-MM-DD",
+    )  # fmt: skip
+    if asked and picked is None:
+        st.warning(f"The address asks for a day that is none ({name}), so it is left out:")
+        st.text(label(asked))
+    return picked
 
 
 def _any_in_address() -> bool:
     return any(name in st.query_params for name in (*COLUMNS, "tag", "since", "until"))
-
-
-def _say_unknown(store: Store) -> None:
-    """Say which values of the address this generation does not have: they are dropped, and the link shows other runs."""
-    values = store.frame(VALUES)
-    known = {column: set(labels(values["value"][values["name"] == column].tolist(), 40)) for column in COLUMNS}
-    known["tag"] = set(tag_options(store))
-    for name, there in known.items():
-        for asked in st.query_params.get_all(name):
-            if asked and asked not in there:
-                st.warning(f"No run has this {name}, so it is not filtered by:")
-                st.text(label(asked))
 
 
 def _text(value: object) -> str | None:

@@ -47,5 +47,5 @@ page = st.navigation(
     }
 )
 if page.title != "Flowscope":
-    offer()
+    offer(apply=page.url_path not in ("sql", "data"))
 page.run()

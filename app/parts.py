@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -50,6 +50,17 @@ def freshness(store: Store) -> None:
         f"Generation {info['generation']}, published {published:%Y-%m-%d %H:%M} UTC ({age(datetime.now(UTC) - published)}). "
         "A newer one is picked up with the next click."
     )
+
+
+def say_unknown(name: str, options: Iterable[str]) -> None:
+    """Say which values of the address cannot be chosen: the widget of that name drops them, and shows something else."""
+    there = set(options)
+    for asked in st.query_params.get_all(name):
+        if asked and asked not in there:
+            st.warning(
+                f"The address asks for a {name.replace('_', ' ')} that is not among these runs, so it is left out:"
+            )
+            st.text(label(asked))
 
 
 def chart(drawn: Drawn, alt_text: str, name: str, *, save: bool = True) -> None:

@@ -179,8 +179,7 @@ where predictor = $predictor and level = $level and metric = $metric
 
 RUNS = """
 select run_id, workflow, planner, sla, submitted_at, is_complete
-from run_summary
-where ($all or workflow is not distinct from $workflow)
+from selected_runs
 order by submitted_at desc nulls last, run_id
 limit $most
 """

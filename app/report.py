@@ -120,6 +120,7 @@ def _basis(reader: Reader, selection: Selection) -> dict[str, Any]:
         "selection": selection.sentence(),
         "is_everything": selection.is_everything,
         "selected": selected,
+        "runs": int(overview["runs"]),
         "sources": _table(sources[["source", "format", "objects", "failed", "missing", "rows", "rejected", "skipped"]]),
         "files": _table(files),
         "files_in_all": int(sources["objects"].sum()),
@@ -133,13 +134,20 @@ def _record(frame: pd.DataFrame) -> dict[str, Any]:
 
 def _left_out_of(selected: Mapping[str, Any]) -> list[str]:
     """Say which of the selected runs conclusions cannot use."""
-    runs = count(selected["runs"], "selected run")
-    said = [f"Of {runs}, {int(selected['incomplete']):,} are incomplete: some task left no metrics."]
+    incomplete, without = int(selected["incomplete"]), int(selected["without_plan"])
+    said = [
+        f"Of {count(selected['runs'], 'selected run')} {incomplete:,} {'is' if incomplete == 1 else 'are'} incomplete: some task left no metrics."
+        if incomplete
+        else "No selected run is incomplete."
+    ]
     if selected["undecided"]:
         said.append(
             f"Of {int(selected['undecided']):,} the DAG is unknown, so nothing tells whether they are complete."
         )
-    said.append(f"{int(selected['without_plan']):,} have no plan, hence no prediction.")
+    if without:
+        said.append(
+            f"{count(without, 'selected run')} {'has' if without == 1 else 'have'} no plan, hence no prediction."
+        )
     return said
 
 
@@ -153,6 +161,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "answer": answer,
         "symbol": answers.SYMBOLS[answer.status],
         "effect": answers.effect(answer.effect) if answer.effect else "",
+        "rests_on": answers.rests_on(answer),
         "figures": [_figure(question.code, place, figure) for place, figure in enumerate(answer.figures, 1)],
         "table": _table(answer.table, MOST_TABLE_ROWS),
         "csv": _data_address("text/csv;charset=utf-8", cells.as_csv(answer.table)) if len(answer.table) else "",

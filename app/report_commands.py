@@ -24,6 +24,7 @@ from warehouse.connection import Reader, open_current
 from warehouse.errors import FlowscopeError
 from warehouse.home import Home
 from warehouse.options import home_option
+from warehouse.output import replacing
 
 _TEXTS = {question.code: question.text for question in QUESTIONS}
 _WIDTH, _WIDEST = 100, 120
@@ -76,7 +77,7 @@ def findings(how: str, codes: tuple[str, ...], where: str | None, home: Home) ->
 
 @click.command()
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), default=Path("report.html"), show_default=True,
+    "-o", "--output", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True,
     help="File to write.",
 )  # fmt: skip
 @_chosen
@@ -85,19 +86,12 @@ def report(output: Path, codes: tuple[str, ...], where: str | None, home: Home) 
     """Write the report as one HTML file: no network needed, figures and data inside."""
     from app.report import build
 
-    if not output.parent.is_dir():
-        raise FlowscopeError(f"No folder {output.parent}. Hint: make it first, or give another -o.")
-    with open_current(home) as reader:
+    with replacing(output) as file, open_current(home) as reader:
         selection = selected(reader, where)
         with progress(len(codes)) as told:
             found = list(find_all(of_reader(reader, selection), codes, told))
             html = build(reader, found, selection, datetime.now(UTC).replace(microsecond=0)).encode()
-    part = output.with_name(output.name + ".part")
-    try:
-        part.write_bytes(html)
-        part.replace(output)
-    finally:
-        part.unlink(missing_ok=True)
+        file.write(html)
     click.echo(f"Wrote {output}: {count(len(codes), 'finding')}, {size(len(html))}.", err=True)
     _end(found)
 
@@ -124,8 +118,7 @@ def selected(reader: Reader, where: str | None) -> Selection:
         raise FlowscopeError("The warehouse holds no runs. Hint: flowscope ingest PATH, or flowscope demo.")
     if where is None:
         return Selection()
-    with reader.query(f"select run_id from run_summary where ({where}\n)") as batches:
-        runs = sorted(run for batch in batches for run in batch.column("run_id").to_pylist())
+    runs = reader.runs_where(where)
     if not runs:
         raise FlowscopeError(
             f'No run matches {where}. Hint: flowscope sql "select * from run_summary" shows what there is.'

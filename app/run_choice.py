@@ -8,36 +8,35 @@ import pandas as pd
 import streamlit as st
 
 from app import parts, queries
-from app.plain import label, labels
+from app.findings.evidence import Evidence
+from app.plain import label
 from app.store import Store
 
 MOST_RUNS = 1_000
-ALL = "All workflows"
 
 
-def choose(store: Store) -> str:
-    """Return the id of the run chosen, from the widgets or from ?run= in the address."""
+def choose(store: Store, evidence: Evidence) -> str:
+    """Return the id of the run chosen among those the filters select, from the widget or from ?run= in the address."""
     wanted = st.query_params.get("run")
-    workflows = labels(store.frame(queries.WORKFLOWS)["workflow"].tolist(), 40)
-    left, right = st.columns([1, 3])
-    chosen = left.selectbox("Workflow", [ALL, *workflows], key="run_workflow")
-    runs = store.frame(
-        queries.RUNS, all=chosen == ALL, workflow=None if chosen == ALL else workflows[chosen], most=MOST_RUNS
-    )
+    runs = evidence.frame(queries.RUNS, most=MOST_RUNS)
     ids = runs["run_id"].tolist()
-    if wanted and wanted not in ids and chosen == ALL and not store.frame(queries.RUN, run=wanted).empty:
-        ids = [wanted, *ids]
-    if wanted and wanted not in ids and chosen == ALL:
-        parts.nothing(f"No run {label(wanted, 140)} in this generation. Showing the newest instead.")
+    is_everything = evidence.selection.is_everything
+    if wanted and wanted not in ids:
+        if evidence.frame("select run_id from selected_runs where run_id = $run", run=wanted).empty:
+            where = "in this generation" if is_everything else "among those the filters select"
+            parts.nothing(f"No run {label(wanted, 140)} {where}. Showing the newest instead.")
+        else:
+            ids = [wanted, *ids]
     named = _names(store, ids, runs)
     if wanted in ids:
         place = ids.index(wanted)
     else:
         planned = (runs["is_complete"].eq(True) & runs["sla"].notna()).tolist()
         place = planned.index(True) if True in planned else 0
-    name = right.selectbox(
-        f"Run ({len(ids):,}{' newest' if len(ids) >= MOST_RUNS else ''})", list(named), index=place, key=f"run_{chosen}"
-    )
+    name = st.selectbox(
+        f"Run ({len(ids):,}{' newest' if len(ids) >= MOST_RUNS else ''}{'' if is_everything else ' that the filters select'})",
+        list(named), index=place, key=f"run_of_{evidence.selection!r}",
+    )  # fmt: skip
     run = str(named[name])
     if wanted != run:
         st.query_params["run"] = run

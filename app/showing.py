@@ -31,18 +31,28 @@ MARKS: dict[Status, tuple[str, Colour]] = {
 SHOWN_ROWS = 500
 _UNTOLD = ("not enough data", "not applicable")
 _KEPT = 400
+_COUNT = "select count(*) as runs from selected_runs"
 
 
-def which_runs(store: Store) -> Evidence:
-    """Say which runs the page is about, and return them as findings read them. Without any, say so and end the page."""
+def selected(store: Store) -> Evidence:
+    """Return the runs that the filters select, as findings read them. Without any, say so and end the page."""
     own = Evidence(lambda sql, parameters: store.frame(sql, **parameters), taken(store), key=store.key)
-    runs = int(own.record("select count(*) as runs from selected_runs")["runs"])
-    if not runs:
+    if not own.record(_COUNT)["runs"]:
         parts.nothing("No run meets all filters. Hint: clear one of the filters in the sidebar.")
         st.caption(f"Filters: {own.selection.sentence()}.")
         st.stop()
+    own.statements.clear()
+    return own
+
+
+def which_runs(store: Store) -> Evidence:
+    """Return the runs that the filters select, and say in words which they are."""
+    own = selected(store)
+    runs = int(own.record(_COUNT)["runs"])
     if own.selection.is_everything:
-        st.caption(f"About all {count(runs, 'run')}. Filters are in the sidebar, and in the address of this page.")
+        st.caption(
+            f"About {'the one run there is' if runs == 1 else f'all {runs:,} runs'}. Filters are in the sidebar, and in the address of this page."
+        )
     else:
         everything = int(store.value("select count(*) from run_summary"))
         st.caption(f"About {runs:,} of {count(everything, 'run')}: {own.selection.sentence()}.")
@@ -52,7 +62,10 @@ def which_runs(store: Store) -> Evidence:
 
 def found(own: Evidence, question: Question) -> Finding:
     """Return the answer for the runs selected, computed at most once per generation and selection."""
-    return _found(own.key, repr(own.selection), question.code, own, question)
+    answer = _found(own.key, repr(own.selection), question.code, own, question)
+    if answer.is_fault:  # perhaps for want of memory: the next one who asks tries again
+        _found.clear(own.key, repr(own.selection), question.code, own, question)
+    return answer
 
 
 @st.cache_resource(max_entries=_KEPT, show_spinner=False)
@@ -73,12 +86,12 @@ def show(own: Evidence, page: str, first: str = "") -> None:
     )
     with st.spinner(f"Computing {count(len(wanted), 'answer')} …"):
         every = [found(own, question) for question in wanted]
-    told = [finding for finding in every if finding.answer.status not in _UNTOLD]
+    told = [finding for finding in every if finding.is_fault or finding.answer.status not in _UNTOLD]
     for place, finding in enumerate(told):
         if place:
             st.divider()
         show_one(finding)
-    _untold(finding for finding in every if finding.answer.status in _UNTOLD)
+    _untold(finding for finding in every if finding.answer.status in _UNTOLD and not finding.is_fault)
 
 
 def overview(own: Evidence) -> None:
@@ -90,9 +103,9 @@ def overview(own: Evidence) -> None:
         every.append(found(own, question))
     bar.empty()
     for finding in every:
-        if finding.answer.status not in _UNTOLD:
+        if finding.is_fault or finding.answer.status not in _UNTOLD:
             _line(finding)
-    _untold(finding for finding in every if finding.answer.status in _UNTOLD)
+    _untold(finding for finding in every if finding.answer.status in _UNTOLD and not finding.is_fault)
 
 
 def _untold(findings: Iterable[Finding]) -> None:
@@ -129,7 +142,10 @@ def show_one(finding: Finding) -> None:
     st.subheader(finding.question.text, anchor=code.lower())
     with st.container(horizontal=True, vertical_alignment="center"):
         badge(answer.status)
-        st.caption(f"{code} · rests on {answer.n:,} {answer.counted}" if answer.n else code)
+        st.caption(f"{code} · rests on {answers.rests_on(answer)}" if answer.n else code)
+    if finding.is_fault:
+        st.error(answer.sentence, icon=":material/error:")
+        return
     st.markdown(answer.sentence)
     if answer.effect:
         st.caption(answers.effect(answer.effect))

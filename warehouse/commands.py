@@ -13,7 +13,7 @@ from warehouse.errors import FlowscopeError
 from warehouse.export import export_flowdump
 from warehouse.home import Home
 from warehouse.options import home_option
-from warehouse.output import Format, write
+from warehouse.output import Format, replacing, write
 from warehouse.schema import literal
 from warehouse.views import core_views
 from warehouse.writer import Writer
@@ -42,13 +42,8 @@ def sql(query: str | None, how: Format | None, output: Path | None, home: Home) 
         if output is None:
             write(batches, sys.stdout.buffer, how or "csv", _width())
             return
-        part = output.with_name(output.name + ".part")
-        try:
-            with part.open("wb") as file:
-                write(batches, file, how or "csv", _width())
-            part.replace(output)
-        finally:
-            part.unlink(missing_ok=True)
+        with replacing(output) as file:
+            write(batches, file, how or "csv", _width())
 
 
 def _width() -> int:
@@ -150,8 +145,8 @@ def tag(pairs: tuple[str, ...], where: str, home: Home) -> None:
     tags = parse_tags(pairs)
     with Writer(home) as writer:
         writer.publish()
-        with open_current(home) as reader, reader.query(f"select run_id from run_summary where ({where}\n)") as batches:
-            runs = [run for batch in batches for run in batch.column("run_id").to_pylist()]
+        with open_current(home) as reader:
+            runs = reader.runs_where(where)
         if not runs:
             raise FlowscopeError(
                 f'No run matches {where}. Hint: flowscope sql "select * from run_summary" shows what there is.'

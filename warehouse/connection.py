@@ -106,6 +106,22 @@ class Reader:
                 if timer:
                     timer.cancel()
 
+    def runs_where(self, condition: str) -> list[str]:
+        """Return the ids of the runs that somebody's condition over `run_summary` chooses, in order.
+
+        Raises `QueryRefused` with a sentence for what is no condition: nothing, more than one expression, not true or false.
+        """
+        if not condition.strip():
+            raise QueryRefused("The condition is empty. Hint: write one over run_summary, such as workflow = 'x'.")
+        with self.query(f"select (\n{condition}\n) as chosen from run_summary limit 0") as batches:
+            kinds = batches.schema.types
+        if kinds != [pa.bool_()]:
+            raise QueryRefused(
+                f"The condition is not true or false but {', '.join(map(str, kinds))}. Hint: compare something."
+            )
+        with self.query(f"select run_id from run_summary where (\n{condition}\n) order by run_id") as batches:
+            return [run for batch in batches for run in batch.column("run_id").to_pylist()]
+
     def _check(self, sql: str) -> None:
         statement = self._only_statement(sql)
         if statement.type == duckdb.StatementType.EXPLAIN:

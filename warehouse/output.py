@@ -1,4 +1,4 @@
-"""Write a query's result: as CSV, JSON, Parquet, or a table for the eye."""
+"""Write a query's result: as CSV, JSON, Parquet, or a table for the eye; a file takes its place when it is whole."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ import csv
 import io
 import json
 import math
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, datetime, time
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table as RichTable
+
+from warehouse.errors import FlowscopeError
 
 Format = Literal["csv", "json", "table", "parquet"]
 _SHOWN_ROWS = 200
@@ -124,3 +129,30 @@ def _as_text(value: Any) -> str:
 def _escaped(text: str) -> str:
     """Keep control characters of hostile values from the terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that takes its place when the block ends well, so that nobody sees half of it.
+
+    '-' is stdout; a link is followed, and a device or a pipe is written to as it is. Raises `FlowscopeError` for a folder.
+    """
+    if str(path) == "-":
+        yield sys.stdout.buffer
+        return
+    whole = path.resolve()
+    if not path.name or whole.is_dir():
+        raise FlowscopeError(f"{path} is a folder. Hint: give a file.")
+    if not whole.parent.is_dir():
+        raise FlowscopeError(f"No folder {whole.parent}. Hint: make it first, or give another -o.")
+    if whole.exists() and not whole.is_file():
+        with whole.open("wb") as file:
+            yield file
+        return
+    part = whole.with_name(whole.name + ".part")
+    try:
+        with part.open("wb") as file:
+            yield file
+        part.replace(whole)
+    finally:
+        part.unlink(missing_ok=True)

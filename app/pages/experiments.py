@@ -37,18 +37,24 @@ def compare(runs: pd.DataFrame) -> None:
             'Hint: flowscope tag experiment=one --where "SQL over run_summary".'
         )
         return
+    metrics = {name: metric for metric, name in METRICS.items() if runs[metric].notna().any()}
+    if not metrics:
+        parts.nothing("None of these runs left a makespan, a cost or a duration to compare them by.")
+        return
+    parts.say_unknown("compare_by", options)
     row = st.columns([1.2, 1.2, 1.6, 1.2])
     by, is_tag = options[str(row[0].selectbox("Compare runs by", list(options), key="compare_by", bind="query-params"))]
     groups = grouped(runs, by, is_tag=is_tag)
     sizes = groups.value_counts()
     named = labels(sizes.index.tolist()[:MOST_GROUPS], 40)
+    for name, offered in (("reference", named), ("others", named), ("by", metrics)):
+        parts.say_unknown(name, offered)
     reference = named[str(row[1].selectbox("Reference", list(named), key="reference", bind="query-params"))]
     rest = {name: value for name, value in named.items() if value != reference}
     picked = row[2].multiselect(
         "Compared with it", list(rest), key="others", bind="query-params", placeholder="all others"
     )
-    metric_names = {name: metric for metric, name in METRICS.items() if runs[metric].notna().any()}
-    metric = metric_names[str(row[3].selectbox("By", list(metric_names), key="by", bind="query-params"))]
+    metric = metrics[str(row[3].selectbox("By", list(metrics), key="by", bind="query-params"))]
     if len(sizes) > MOST_GROUPS:
         st.caption(f"Offered: the {MOST_GROUPS} largest of {len(sizes):,} groups.")
     with st.spinner("Comparing …"):

@@ -34,6 +34,8 @@ st.markdown(
 metrics = [name for name in METRICS if name in set(predicted["metric"])]
 metrics += sorted(set(predicted["metric"]) - set(metrics))
 predictors = list(dict.fromkeys(predicted["predictor"]))
+for name, offered in (("metric", metrics), ("measure", charts.MEASURES)):
+    parts.say_unknown(name, offered)
 row = st.columns([1.1, 0.8, 1.1, 1.1])
 metric = row[0].selectbox("Metric", metrics, key="metric", bind="query-params")
 levels = [

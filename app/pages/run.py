@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from app import charts, critical_path, parts, queries, sentences
+from app import charts, critical_path, parts, queries, sentences, showing
 from app.charts.runs import MOST_EDGES
 from app.dag_layout import layout
 from app.plain import label, plain
@@ -254,7 +254,7 @@ def show_predictions(store: Store, run: str) -> None:
 st.title("Run")
 store = parts.open_store_with_runs()
 parts.freshness(store)
-run_id = choose(store)
+run_id = choose(store, showing.selected(store))
 run = store.record(queries.RUN, run=run_id)
 tasks = store.frame(queries.RUN_TASKS, run=run_id)
 workers = store.frame(queries.RUN_WORKERS, run=run_id)

@@ -15,7 +15,7 @@ from app.store import EXPORTED_ROWS, QUERY_SECONDS, SHOWN_ROWS, Preview, Store
 from app.units import count, duration
 from warehouse.errors import QueryRefused
 
-LONGEST = 4_000
+LONGEST = 20_000
 CELL = 2_000
 _FILES: tuple[tuple[Literal["csv", "parquet"], str], ...] = (
     ("csv", "text/csv"),
@@ -138,6 +138,7 @@ st.markdown(
     f"One `SELECT` or `EXPLAIN` in DuckDB's SQL, on an immutable copy of the warehouse: nothing can be changed. A query is stopped "
     f"after {QUERY_SECONDS:g} s. The address of this page holds the query, so a link to it is a link to the question."
 )
+asked_too_long = len(st.query_params.get("q", "")) > LONGEST  # before the text area cuts it
 main, side = st.columns([2.6, 1], gap="large")
 with main:
     st.selectbox(
@@ -160,7 +161,11 @@ with main:
         or ""
     )
     pressed = st.button("Run", type="primary", icon=":material/play_arrow:")
-    if pressed or "sql_result" not in st.session_state:
+    if asked_too_long:
+        parts.nothing(
+            f"The address holds a query of more than {LONGEST:,} characters: it was cut, and not run. Hint: flowscope sql."
+        )
+    elif pressed or "sql_result" not in st.session_state:
         run(store, sql)
     if "sql_result" in st.session_state:
         ran, key, answer = st.session_state["sql_result"]

@@ -47,8 +47,10 @@ showing.overview(evidence)
 st.header("What the runs took")
 makespans = evidence.frame(queries.MAKESPAN_BY_PLANNER)
 planners = store.frame(queries.PLANNERS)["planner"].tolist()
-runs_by_workflow = store.frame(queries.WORKFLOWS)
-shown = [name for name in runs_by_workflow["workflow"] if name in set(makespans["workflow"])][:MOST_WORKFLOWS]
+workflows = sorted(
+    makespans.groupby("workflow", dropna=False, sort=False), key=lambda group: int(group[1]["n"].sum()), reverse=True
+)
+shown = workflows[:MOST_WORKFLOWS]
 if not shown:
     parts.nothing(
         "No complete run has a makespan: the last task of each left no metrics, or no submission time is known."
@@ -60,9 +62,8 @@ else:
     )
     for place in range(0, len(shown), 2):
         for column, number in zip(st.columns(2, gap="large"), range(place, min(place + 2, len(shown))), strict=False):
-            workflow = shown[number]
-            rows = makespans[makespans["workflow"] == workflow]
-            fastest = rows.loc[rows["median_s"].idxmin()]
+            workflow, rows = shown[number]
+            fastest = rows.sort_values("median_s").iloc[0]
             with column:
                 st.markdown(f"**Workflow** {plain(workflow, 40)}")
                 parts.chart(
@@ -71,9 +72,9 @@ else:
                     f"median is {label(fastest['planner'])} with {figure(fastest['median_s'])} s.",
                     f"makespan-{number + 1}",
                 )
-    if len(runs_by_workflow) > len(shown):
+    if len(workflows) > len(shown):
         st.caption(
-            f"Drawn: the {len(shown)} workflows with most runs, of {len(runs_by_workflow):,}. The files hold all that have a makespan."
+            f"Drawn: the {len(shown)} workflows with most complete runs, of {len(workflows):,}. The files hold all."
         )
     parts.downloads(makespans, "makespan-by-planner")
     parts.how_statements(evidence.statements)

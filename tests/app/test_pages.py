@@ -26,7 +26,7 @@ PAGES = (*REPORT, "run", "sql", "data")
 
 def visit(home: Home, page: str, monkeypatch: pytest.MonkeyPatch, **query: str | list[str]) -> AppTest:
     monkeypatch.setenv("FLOWSCOPE_HOME", str(home.root))
-    at = AppTest.from_file(str(dumps.ROOT / "app" / "main.py"), default_timeout=60)
+    at = AppTest.from_file(str(dumps.ROOT / "app" / "main.py"), default_timeout=200)
     for name, value in query.items():
         at.query_params[name] = value
     return at.switch_page(f"pages/{page}.py").run()
@@ -273,12 +273,14 @@ def test_an_address_of_no_run_says_so(tiny: Home, monkeypatch: pytest.MonkeyPatc
 
 def test_choosing_a_run_shows_it(tiny: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     at = visit(tiny, "run", monkeypatch)
-    other = next(option for option in at.selectbox[1].options if option.startswith("other"))
-    at.selectbox[1].select(other).run()
+    other = next(option for option in at.selectbox[0].options if option.startswith("other"))
+    at.selectbox[0].select(other).run()
     assert not at.exception
     assert at.code[0].value == "run-other-9"
-    at.selectbox[0].select("wf").run()
+    at.multiselect(key="workflow").select("wf").run()
+    assert not at.exception
     assert at.code[0].value.startswith("run-wf-")
+    assert not any(option.startswith("other") for option in at.selectbox[0].options)
 
 
 def test_a_query_in_the_address_is_run(tiny: Home, monkeypatch: pytest.MonkeyPatch) -> None:
