@@ -48,7 +48,7 @@ class Reader:
                     "autoload_known_extensions": "false",
                     "memory_limit": memory_limit,
                     "threads": str(threads),
-                    "temp_directory": str(home.spill()),
+                    "temp_directory": str(home.spill(_identity(path))),
                     "max_temp_directory_size": "20GB",
                     "lock_configuration": "true",
                 },
@@ -214,6 +214,15 @@ def open_writer(path: Path, home: Home) -> duckdb.DuckDBPyConnection:
             "allow_community_extensions": "false",
         },
     )
+
+
+def _identity(path: Path) -> str:
+    """Return a name of the file itself. DuckDB keeps a file open under its path: one that took its place must look different."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return ""
+    return f"{path.stem}-{stat.st_ino}-{stat.st_mtime_ns}"
 
 
 def _first_line(error: Exception) -> str:

@@ -28,9 +28,12 @@ class Home:
         """Files brought near while they are read, and what queries spill."""
         return self.root / "staging"
 
-    def spill(self) -> Path:
-        """Return a folder of its own for what one connection spills. DuckDB makes it when it is needed, and removes it."""
-        return self.staging / f"{_SPILL}{os.getpid()}-{uuid4().hex}"
+    def spill(self, name: str = "") -> Path:
+        """Return a folder for what the connections of this process to one database spill, of its own without a `name`.
+
+        DuckDB makes it when it is needed, and removes it. It opens a file twice in a process only with one configuration.
+        """
+        return self.staging / f"{_SPILL}{os.getpid()}-{name or uuid4().hex}"
 
     def clear_staging(self) -> None:
         """Remove what ended processes left in `staging`. The caller holds the writer's lock."""

@@ -36,7 +36,7 @@ def main(home: Home) -> None:
         "summary": ("summary", 1180, "light"),
         "experiments": ("experiments", 1180, "light"),
         "cold-starts": ("cold_starts", 1250, "dark"),
-        "run": (f"run?run={run}", 1700, "light"),
+        "run": (f"run?run={run}", 1450, "light"),
     }
     with served(home) as address, chromium() as browser:
         for name, (page, height, scheme) in pages.items():

@@ -141,7 +141,7 @@ def test_where_reaches_the_findings(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["findings", "report"])
-@pytest.mark.parametrize(("where", "said"), [("workflow = 'nowhere'", "No run matches workflow = 'nowhere'. Hint: flowscope sql"), ("no_column = 1", "no_column"), ("true); drop table runs; select (1", "Hint: give exactly one SELECT"), ("", "Conversion Error")])  # fmt: skip
+@pytest.mark.parametrize(("where", "said"), [("workflow = 'nowhere'", "No run matches workflow = 'nowhere'. Hint: flowscope sql"), ("no_column = 1", "no_column"), ("true); drop table runs; select (1", "Hint: give exactly one SELECT"), ("", "The condition is empty"), ("workflow", "not true or false"), ("1=0) union all (select 'ghost'", "syntax error")])  # fmt: skip
 def test_a_condition_that_chooses_nothing_is_refused_with_a_sentence(
     command: str, where: str, said: str, sample_home: Home, tmp_path: Path
 ) -> None:

@@ -213,7 +213,7 @@ def test_filters_by_tag_and_day_select_the_runs(tmp_path: Path, monkeypatch: pyt
 def test_an_address_that_filters_by_what_is_not_there_says_so(tiny: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     at = visit(tiny, "failures", monkeypatch, workflow="gone")
     assert not at.exception
-    assert "No run has this workflow, so it is not filtered by:" in said(at)
+    assert "The address asks for a workflow that is not among these runs, so it is left out:" in said(at)
     assert "About all 7 runs." in said(at)
 
 
@@ -494,3 +494,53 @@ def test_recorded_runs_of_every_kind_are_shown(sample_home: Home, monkeypatch: p
         at = visit(sample_home, "run", monkeypatch, run=run)
         assert not at.exception
         assert "critical path" in said(at) or "no DAG to draw" in said(at)
+
+
+def test_runs_without_the_name_of_their_workflow_have_a_summary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = dumps.merged(dumps.one_run(1), dumps.one_run(2))
+    del tables["runs"][0]["workflow"]
+    home = dumps.take_in(tmp_path / "home", dumps.write(tmp_path / "dump", tables))
+    at = visit(home, "summary", monkeypatch)
+    assert not at.exception
+    assert "**Workflow** (none)" in said(at)
+
+
+def test_runs_that_left_nothing_to_compare_are_told_on_experiments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"run_id": f"r{n}", "workflow": "wf", "planner": "AB"[n % 2]} for n in range(8)]
+    home = dumps.take_in(tmp_path / "home", dumps.write(tmp_path / "dump", {"runs": rows}))
+    at = visit(home, "experiments", monkeypatch)
+    assert not at.exception
+    assert "None of these runs left a makespan, a cost or a duration to compare them by." in said(at)
+
+
+def test_a_query_too_long_for_the_page_is_not_run_in_part(tiny: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = visit(tiny, "sql", monkeypatch, q=f"select count(*) as runs from runs where true {' ' * 20_000} and false")
+    assert not at.exception
+    assert "it was cut, and not run" in said(at)
+    assert not any("runs" in frame.value.columns for frame in at.dataframe)
+
+
+def test_an_answer_that_failed_is_tried_again(tiny: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_question: object, _evidence: object) -> None:
+        raise MemoryError("none left")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("app.findings.find", fails)
+        at = visit(tiny, "failures", monkeypatch, environment="here")
+        assert "could not be computed" in at.error[0].value
+    at.run()
+    assert not at.error
+    assert "could not be computed" not in said(at)
+
+
+def test_a_run_is_linked_through_filters(tiny: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.run_choice.MOST_RUNS", 2)
+    at = visit(tiny, "run", monkeypatch, run="run-wf-0", workflow="wf")
+    assert at.code[0].value == "run-wf-0"
+    at = visit(tiny, "run", monkeypatch, run="run-wf-0", workflow="other")
+    assert at.code[0].value == "run-other-9"
+    assert "No run run-wf-0 among those the filters select. Showing the newest instead." in said(at)

@@ -211,9 +211,10 @@ def test_the_selection_is_named_and_its_runs_are_counted(tiny: Home, tmp_path: P
     done = flowscope(tiny.root, "report", "--where", "workflow = 'other'", "--findings", "F12", cwd=tmp_path)
     assert done.returncode == 0
     text = Parsed((tmp_path / "report.html").read_text()).text
-    assert "This report answers from 1 run of them: 1 run where workflow = 'other' ." in text
-    assert "Of 1 selected run, 0 are incomplete" in text
-    assert "1 have no plan" in text
+    assert "This report answers from 1 of 7 runs: 1 run where workflow = 'other' ." in text
+    assert "No selected run is incomplete." in text
+    assert "1 selected run has no plan" in text
+    assert "all that is loaded; the runs selected are part of it" in text
     assert "F13" not in text
 
 
@@ -311,17 +312,26 @@ def test_an_interrupted_write_leaves_the_report_that_was_there(
 ) -> None:
     (tmp_path / "report.html").write_text("the former one")
 
-    def half(path: Path, content: bytes) -> int:
-        with path.open("wb") as opened:
-            opened.write(content[: len(content) // 2])
+    def full(_path: Path, _target: Path) -> Path:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", half)
+    monkeypatch.setattr(Path, "replace", full)
     done = flowscope(tiny.root, "report", "--findings", "F12", cwd=tmp_path)
     assert done.returncode == 1
     assert "No space left on device" in done.stderr
     assert (tmp_path / "report.html").read_text() == "the former one"
     assert [path.name for path in tmp_path.iterdir() if "report" in path.name] == ["report.html"]
+
+
+def test_the_report_goes_where_it_is_sent(tiny: Home, tmp_path: Path) -> None:
+    """A link is followed, '-' is stdout, a device stays what it is, a folder is refused."""
+    (tmp_path / "link.html").symlink_to(tmp_path / "real.html")
+    assert flowscope(tiny.root, "report", "--findings", "F12", "-o", tmp_path / "link.html").returncode == 0
+    assert (tmp_path / "link.html").is_symlink() and (tmp_path / "real.html").read_text().startswith("<!doctype html>")
+    assert flowscope(tiny.root, "report", "--findings", "F12", "-o", "/dev/null").returncode == 0
+    assert Path("/dev/null").is_char_device()
+    refused = flowscope(tiny.root, "report", "-o", tmp_path)
+    assert (refused.returncode, "is a folder. Hint: give a file." in refused.stderr) == (1, True)
 
 
 def test_a_folder_that_is_not_there_is_a_sentence_before_anything_is_computed(tiny: Home, tmp_path: Path) -> None:
