@@ -218,11 +218,12 @@ def test_a_generation_that_is_no_database_says_what_to_do(home: Home) -> None:
         open_current(home)
 
 
-def test_each_connection_spills_into_a_folder_of_its_own(home: Home) -> None:
+def test_each_file_spills_into_a_folder_of_its_own_and_opens_twice_in_a_process(home: Home) -> None:
+    asked = "select current_setting('temp_directory')"
     with Writer(home) as writer:
         writer.publish()
-        folders = {writer._rows("select current_setting('temp_directory')")[0][0]}
-        for _ in range(2):
-            with open_current(home) as opened:
-                folders.add(opened.value("select current_setting('temp_directory')"))
-    assert len(folders) == 3
+        folders = {writer._rows(asked)[0][0]}
+        with open_current(home) as opened, open_current(home) as again:
+            assert opened.value(asked) == again.value(asked)
+            folders.add(opened.value(asked))
+    assert len(folders) == 2
