@@ -197,7 +197,7 @@ def _f11(evidence: Evidence) -> Answer:
     share = float(found["missed_share"][0])
     text = (
         f"Active periods that begin at the first task miss **{percent(share)}**"
-        + (f" ({_interval(interval)})" if interval else "")
+        + (f" ({phrases.ends_of_share(interval)})" if interval else "")
         + f" of the time workers were active, {percent(found['missed_in_median_worker'][0])} in the median worker"
     )
     plan = [part for part in (_states(states), _paths(paths)) if part]
@@ -211,10 +211,6 @@ def _f11(evidence: Evidence) -> Answer:
         "Plans that count start-up, or play the run forward in time; then planned and actual states and paths can be compared "
         "again." if plan else "Runs with plans: those without history make none, so what it does to a plan cannot be told.",
     )  # fmt: skip
-
-
-def _interval(found: Interval) -> str:
-    return phrases.share(found).split("(", 1)[1].rstrip(")")
 
 
 def _states(states: dict[str, Any]) -> str:

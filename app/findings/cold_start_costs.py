@@ -11,9 +11,8 @@ import pandas as pd
 from app.findings import phrases
 from app.findings.evidence import Evidence
 from app.findings.experiments import by_tag
-from app.findings.funnels import run_share
 from app.findings.matching import RUNS, compare
-from app.findings.statistics import MINIMUM_RUNS, Interval, stratified_ratio
+from app.findings.statistics import MINIMUM_RUNS, Interval, run_share, stratified_ratio
 from app.plain import plain
 from app.units import count, duration, figure
 

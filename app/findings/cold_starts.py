@@ -118,7 +118,7 @@ def _f10(evidence: Evidence) -> Answer:
     groups, prewarms = evidence.frame(BY_GROUP, least=LEAST_STARTS), evidence.record(PREWARMS)
     costs, rows, interval = cost(runs, groups), table(runs, groups), cold_share(runs)
     name = "share of starts that are cold"
-    shown = f" ({phrases.share(interval).split('(', 1)[1]}" if interval else ""
+    shown = f" ({phrases.ends_of_share(interval)})" if interval else ""
     return Answer(
         "answered",
         f"**{percent(cold / (cold + warm))}** of {count(cold + warm, 'worker start was', 'worker starts were')} cold{shown}{said(costs)}."

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from app.findings import phrases
-from app.findings.experiments import losses, table
-from app.findings.matching import METRICS, Compared, Matched, compare, match, tag_values
+from app.findings.experiments import every, losses, table
+from app.findings.matching import METRICS, Compared, Matched, match, tag_values
 from app.plain import plain
 from app.units import count
 
@@ -47,9 +47,10 @@ def compare_groups(
     found = []
     for other in others:
         matched = match(runs, groups, reference, other, by)
-        chosen = compare(matched, metric, level)
-        sentence = _sentence(plain(other, 40), plain(reference, 40), matched, chosen, level)
-        found.append(Comparison(str(other), matched, chosen, sentence, table(matched, level)))
+        compared = every(matched, level)
+        sentence = _sentence(plain(other, 40), plain(reference, 40), matched, compared[metric], level)
+        rows = table(matched, compared, level)
+        found.append(Comparison(str(other), matched, compared[metric], sentence, rows))
     return found
 
 

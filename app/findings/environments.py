@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from app.charts.comparisons import intervals
 from app.findings import phrases
 from app.findings.alike import lay_beside
 from app.findings.evidence import Evidence
+from app.findings.experiments import forest
 from app.findings.finding import Answer, Effect, Figure, Question, not_enough
 from app.findings.matching import RUNS, Compared, Matched, compare
 from app.findings.statistics import MINIMUM_IN_STRATUM, MINIMUM_PAIRS, MINIMUM_RUNS, Interval
@@ -191,9 +191,7 @@ def _several(known: Sequence[Beside], beside: Sequence[Beside], level: float, to
 
 def _times(found: Interval | None, level: float, close: str = "") -> str:
     """Say a ratio with its interval at its level; `close` ends what is bold after the figure."""
-    said = phrases.times(found, level).replace(" times", f" times{close}", 1)
-    ends = found and {"undecided": "undecided", "no difference": "no difference beyond 5 %"}.get(found.decision)
-    return f"{said[:-1]}, {ends})" if ends else said
+    return phrases.times_decided(found, level).replace(" times", f" times{close}", 1)
 
 
 def _decided(known: Sequence[Beside]) -> list[Beside]:
@@ -251,10 +249,7 @@ def _figures(rows: pd.DataFrame, known: Sequence[Beside], level: float) -> tuple
     beside = shown["beside"].unique()
     name = label(beside[0] if len(beside) == 1 else "the environment with most runs", 24)
     what = f"{label(known[0].other, 24)} / {name} (ratio)" if single else f"Makespan / that of {name} (ratio)"
-    text = f"{what}, with {100 * level:.3g} % intervals: " + "; ".join(
-        f"{row.label} {row.value:.2f} ({row.low:.2f} to {row.high:.2f}), {row.decision}" for row in frame.itertuples()
-    )
-    return (Figure(intervals(frame, what), f"{text}.", "environments"),)
+    return forest(frame, what, "environments", f"{100 * level:.3g} % intervals")
 
 
 def _left_out(

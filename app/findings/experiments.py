@@ -12,7 +12,19 @@ from app import charts
 from app.findings import phrases
 from app.findings.evidence import Evidence
 from app.findings.finding import Answer, Figure, Question, not_enough
-from app.findings.matching import METRICS, RUNS, UNITS, Compared, Matched, by_workflow, compare, lost, match, tag_values
+from app.findings.matching import (
+    METRICS,
+    RUNS,
+    UNITS,
+    Compared,
+    Matched,
+    by_workflow,
+    compare,
+    lost,
+    match,
+    tag_names,
+    tag_values,
+)
 from app.findings.statistics import MINIMUM_IN_STRATUM, MINIMUM_PAIRS, MINIMUM_RUNS, loss_test
 from app.plain import label, plain
 from app.units import count
@@ -54,27 +66,26 @@ def by_tag(runs: pd.DataFrame, names: Sequence[str], reference: Sequence[str], o
     return None
 
 
-def table(matched: Matched, level: float = 0.95) -> pd.DataFrame:
+def every(matched: Matched, level: float = 0.95) -> dict[str, Compared]:
+    """Compare every metric."""
+    return {metric: compare(matched, metric, level) for metric in METRICS}
+
+
+def table(matched: Matched, found: dict[str, Compared], level: float = 0.95) -> pd.DataFrame:
     """Return the comparison of every metric, and of the makespan within each workflow: a row each."""
-    rows = [row(METRICS[metric], compare(matched, metric, level), level) for metric in METRICS]
+    rows = [row(METRICS[metric], one, level) for metric, one in found.items()]
     rows += [
-        row(f"makespan of {label(workflow, 30)}", found, level)
-        for workflow, found in by_workflow(matched, "makespan_ms", level).items()
+        row(f"makespan of {label(workflow, 30)}", one, level)
+        for workflow, one in by_workflow(matched, "makespan_ms", level).items()
     ]
     return pd.DataFrame([row for row in rows if row["n"]])
 
 
 def row(name: str, found: Compared, level: float = 0.95) -> dict[str, Any]:
     """Return a comparison as a row of the table: the ratio with its interval, and the medians in their unit."""
-    interval = found.ratio
     return {
-        "label": name,
-        "value": interval.value if interval else None,
-        "low": interval.low if interval else None,
-        "high": interval.high if interval else None,
-        "decision": interval.decision if interval else "too few",
-        "n": found.n,
-        "needed": interval.needed(level) if interval else None,
+        **found.row(name),
+        "needed": found.ratio.needed(level) if found.ratio else None,
         "unit": UNITS.get(found.metric, "ms"),
         "reference_median": found.reference,
         "other_median": found.other,
@@ -82,12 +93,12 @@ def row(name: str, found: Compared, level: float = 0.95) -> dict[str, Any]:
     }
 
 
-def forest(rows: pd.DataFrame, axis: str, name: str) -> tuple[Figure, ...]:
-    """Return the chart of such a table, none where no ratio is known."""
+def forest(rows: pd.DataFrame, axis: str, name: str, how_sure: str = "intervals") -> tuple[Figure, ...]:
+    """Return the chart of such a table, none where no ratio is known. `how_sure` says in words what the bars are."""
     known = rows.dropna(subset=["value"]) if "value" in rows else rows
     if known.empty:
         return ()
-    text = f"{axis}, with intervals: " + "; ".join(
+    text = f"{axis}, with {how_sure}: " + "; ".join(
         f"{row.label} {row.value:.2f} ({row.low:.2f} to {row.high:.2f}), {row.decision}" for row in known.itertuples()
     )
     return (Figure(charts.intervals(known, axis), f"{text}.", name),)
@@ -117,10 +128,9 @@ def losses(matched: Matched, level: float = 0.95) -> Losses:
     return Losses(lost_reference, lost_other, p, sentence)
 
 
-def cost_of(matched: Matched) -> Compared:
-    """Compare what runs cost: in dollars where they have a price, else in GB-seconds."""
-    priced = compare(matched, "cost_usd")
-    return priced if priced.ratio else compare(matched, "gb_seconds_derived")
+def cost_of(found: dict[str, Compared]) -> Compared:
+    """Return what runs cost beside each other: in dollars where they have a price, else in GB-seconds."""
+    return found["cost_usd"] if found["cost_usd"].ratio else found["gb_seconds_derived"]
 
 
 def left_out(groups: Groups, matched: Matched) -> str:
@@ -149,10 +159,11 @@ def _without_duplication(evidence: Evidence) -> Answer:
                 n=len(runs),
             )
     matched = groups.matched()
-    makespan, cost = compare(matched, "makespan_ms"), cost_of(matched)
+    found = every(matched)
+    makespan, cost = found["makespan_ms"], cost_of(found)
     if makespan.ratio is None:
         return too_few(groups, matched, "with and without task duplication")
-    rows = table(matched)
+    rows = table(matched, found)
     return Answer(
         "answered",
         f"Without task duplication, compared with runs that have it, {bold(makespan)}; {phrases.decided(cost)}; "
@@ -197,11 +208,6 @@ def too_few(groups: Groups, matched: Matched, what: str) -> Answer:
 def bold(found: Compared) -> str:
     """Return what a comparison of makespans decides, its ratio in bold."""
     return phrases.decided(found).replace("makespan is ", "makespan is **", 1).replace(" times", " times**", 1)
-
-
-def tag_names(runs: pd.DataFrame) -> set[str]:
-    """Return the names of all tags."""
-    return {name for tags in runs["tags"] if isinstance(tags, dict) for name in tags}
 
 
 QUESTIONS = (

@@ -6,11 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
-from app.findings.statistics import MINIMUM_RUNS, Interval, Values, clustered_ratio, share
+from app.findings.statistics import MINIMUM_RUNS, Interval, run_share, share
 from app.plain import label
 from app.units import percent
 
@@ -80,9 +78,6 @@ order by tag, value, selected_runs.run_id
 
 MOST_VALUES = 12
 """A tag with more values than this names runs rather than groups of them."""
-
-MANY_RUNS = 500
-"""From here on a share's interval is computed instead of drawn."""
 
 MOST_GROUPS = 8
 """A chart draws the largest groups, as many as this."""
@@ -155,34 +150,6 @@ def of_runs(rows: pd.DataFrame) -> Funnel:
         applied_share=run_share(rows["applied"], rows["told"]),
         **{name: int(rows[name].sum()) for name in SUMMED},
     )
-
-
-def run_share(parts: Iterable[float], wholes: Iterable[float]) -> Interval | None:
-    """Return a share of things that hang together in runs. None with fewer than `MINIMUM_RUNS` runs that have any.
-
-    The bootstrap over runs has no width where all runs agree, so its interval is widened to at least Wilson's with every
-    run as a single case: as if all things of a run shared one fate. Above `MANY_RUNS` runs the ratio's linearised variance
-    takes the bootstrap's place (Cochran, Sampling Techniques, 1977, section 6.4): as good there, and quick.
-    """
-    both = pd.DataFrame({"part": list(parts), "whole": list(wholes)}, dtype=float)
-    both = both[both["whole"] > 0]
-    if len(both) < MINIMUM_RUNS:
-        return None
-    part, whole = both["part"].to_numpy(), both["whole"].to_numpy()
-    found = clustered_ratio(list(part), list(whole)) if len(both) <= MANY_RUNS else _linearised(part, whole)
-    if found is None:
-        return None
-    single = share(round(found.value * len(both)), len(both))
-    if single is None:
-        return found
-    return Interval(found.value, min(found.low, single.low), max(found.high, single.high), found.n)
-
-
-def _linearised(part: Values, whole: Values) -> Interval:
-    n, value = len(part), float(part.sum() / whole.sum())
-    residuals = part - value * whole
-    margin = float(stats.norm.ppf(0.975) * np.sqrt(n / (n - 1) * (residuals**2).sum()) / whole.sum())
-    return Interval(value, max(0.0, value - margin), min(1.0, value + margin), n)
 
 
 def by_planner(per_run: pd.DataFrame, optimization: str) -> dict[str, Funnel]:

@@ -14,6 +14,7 @@ from app.findings.experiments import (
     Losses,
     bold,
     cost_of,
+    every,
     forest,
     left_out,
     losses,
@@ -42,14 +43,15 @@ def _less_memory(evidence: Evidence) -> Answer:
             n=len(runs),
         )
     matched = groups.matched()
-    makespan, cost = compare(matched, "makespan_ms"), cost_of(matched)
+    found = every(matched)
+    makespan, cost = found["makespan_ms"], cost_of(found)
     gone = losses(matched)
     more_lost = gone.other > gone.reference
     if makespan.ratio is None or cost.ratio is None:
-        found = too_few(groups, matched, "at the two sizes of memory")
-        return replace(found, status="does not hold") if more_lost and gone.p < _CHANCE else found
+        few = too_few(groups, matched, "at the two sizes of memory")
+        return replace(few, status="does not hold") if more_lost and gone.p < _CHANCE else few
     everyone = compare(matched, "makespan_ms", lost_rank_last=True)
-    rows = table(matched)
+    rows = table(matched, found)
     if everyone.ratio:
         rows = pd.concat([pd.DataFrame([row("makespan, lost runs never end", everyone)]), rows], ignore_index=True)
     status = _worth_it(makespan, cost, gone, bool(matched.confounded) or unknown > 0)

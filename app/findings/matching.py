@@ -8,8 +8,8 @@ and what differs besides is said.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -110,6 +110,10 @@ class Matched:
         """How many blocks have runs of both groups."""
         return int(self.blocks["block"].nunique())
 
+    def among(self, blocks: pd.DataFrame) -> Matched:
+        """Return the same of some of the blocks alone."""
+        return replace(self, blocks=blocks, unmatched=0, confounded=())
+
 
 @dataclass(frozen=True, slots=True)
 class Compared:
@@ -123,6 +127,17 @@ class Compared:
     incomplete: int
     reference: float | None
     other: float | None
+
+    def row(self, name: str) -> dict[str, Any]:
+        """Return the comparison as a row of a table, and of `charts.intervals`, under that name."""
+        return {
+            "label": name,
+            "value": self.ratio.value if self.ratio else None,
+            "low": self.ratio.low if self.ratio else None,
+            "high": self.ratio.high if self.ratio else None,
+            "decision": self.ratio.decision if self.ratio else "too few",
+            "n": self.n,
+        }
 
 
 def match(runs: pd.DataFrame, groups: pd.Series[Any], reference: Hashable, other: Hashable, by: str = "") -> Matched:
@@ -150,14 +165,9 @@ def match(runs: pd.DataFrame, groups: pd.Series[Any], reference: Hashable, other
         for name, column in recorded.items()
         if name not in held and _tag_name(name) != by
     }
-    return Matched(
-        way,
-        blocks,
-        held,
-        tuple(name for name, share in apart.items() if share > _SAME),
-        len(both) - len(blocks),
-        tuple(name for name in _REASONS if apart.get(name, 0) > _CONFOUNDED),
-    )
+    free = tuple(name for name, share in apart.items() if share > _SAME)
+    confounded = tuple(name for name in _REASONS if apart.get(name, 0) > _CONFOUNDED)
+    return Matched(way, blocks, held, free, len(both) - len(blocks), confounded)
 
 
 def compare(matched: Matched, metric: str, level: float = 0.95, *, lost_rank_last: bool = False) -> Compared:
@@ -185,11 +195,10 @@ def compare(matched: Matched, metric: str, level: float = 0.95, *, lost_rank_las
 
 def by_workflow(matched: Matched, metric: str, level: float = 0.95) -> dict[object, Compared]:
     """Return the same comparison within each workflow."""
-    found: dict[object, Compared] = {}
-    for workflow, rows in matched.blocks.groupby("workflow", dropna=False):
-        part = Matched(matched.way, rows, matched.held_equal, matched.free, 0)
-        found[workflow] = compare(part, metric, level)
-    return found
+    return {
+        workflow: compare(matched.among(rows), metric, level)
+        for workflow, rows in matched.blocks.groupby("workflow", dropna=False)
+    }
 
 
 def lost(matched: Matched) -> list[tuple[int, int, int, int]]:
@@ -204,15 +213,25 @@ def lost(matched: Matched) -> list[tuple[int, int, int, int]]:
 
 def tag_values(runs: pd.DataFrame, tag: str) -> pd.Series[Any]:
     """Return each run's value of a tag, None where it has none."""
-    return pd.Series([tags.get(tag) for tags in _dicts(runs["tags"])], index=runs.index, dtype=object)
+    return pd.Series([tags.get(tag) for tags in tag_dicts(runs)], index=runs.index, dtype=object)
+
+
+def tag_dicts(runs: pd.DataFrame) -> list[dict[str, str]]:
+    """Return the tags of each run, none where none are known."""
+    return [tags if isinstance(tags, dict) else {} for tags in runs["tags"]]
+
+
+def tag_names(runs: pd.DataFrame) -> list[str]:
+    """Return the names of all tags, in order."""
+    return sorted({name for tags in tag_dicts(runs) for name in tags})
 
 
 def _keys(both: pd.DataFrame, tags: Mapping[str, pd.Series[Any]], by: str) -> dict[str, Codes]:
     """Return what pairs of runs must have in common, as the number of each run's value (-1: none).
 
     A tag is a key if some value of it occurs in both groups. A column that the tags already fix is none (a run that died may
-    lack its plan, and its planner with it). A tag that keeps apart mostly pairs of which
-    a run was lost says how runs turned out rather than how they were set up, and is none.
+    lack its plan, and its planner with it). A tag that keeps apart mostly pairs of which a run was lost says how runs turned
+    out rather than how they were set up, and is none.
     """
     is_other = both["is_other"].to_numpy(bool)
     usable = {
@@ -321,19 +340,11 @@ def _apart(column: pd.Series[Any], is_other: pd.Series[bool]) -> float:
 
 
 def _tags(runs: pd.DataFrame) -> dict[str, pd.Series[Any]]:
-    dicts = _dicts(runs["tags"])
-    names = sorted({name for tags in dicts for name in tags})[:_MOST_TAGS]
-    return {
-        f"tag {name}": pd.Series([tags.get(name) for tags in dicts], index=runs.index, dtype=object) for name in names
-    }
+    return {f"tag {name}": tag_values(runs, name) for name in tag_names(runs)[:_MOST_TAGS]}
 
 
 def _tag_name(name: str) -> str:
     return name.removeprefix("tag ")
-
-
-def _dicts(tags: Iterable[object]) -> Sequence[Mapping[str, str]]:
-    return [found if isinstance(found, dict) else {} for found in tags]
 
 
 def _median(values: pd.Series[float]) -> float | None:

@@ -21,11 +21,21 @@ def times(found: Interval | None, level: float = 0.95) -> str:
     return f"{_ratio(found.value)} times ({100 * level:.4g} % interval {_ratio(found.low)} to {_ratio(found.high)})"
 
 
+def times_decided(found: Interval | None, level: float) -> str:
+    """Return '0.98 times (95 % interval 0.94 to 1.02, undecided)': the same, and what it does not decide."""
+    said = times(found, level)
+    ends = found and {"undecided": "undecided", "no difference": "no difference beyond 5 %"}.get(found.decision)
+    return f"{said[:-1]}, {ends})" if ends else said
+
+
 def share(found: Interval | None) -> str:
     """Return '24.0 % (95 % interval 20.6 to 27.7 %)'."""
-    if found is None:
-        return UNKNOWN
-    return f"{percent(found.value)} (95 % interval {figure(100 * found.low)} to {percent(found.high)})"
+    return UNKNOWN if found is None else f"{percent(found.value)} ({ends_of_share(found)})"
+
+
+def ends_of_share(found: Interval) -> str:
+    """Return '95 % interval 20.6 to 27.7 %'."""
+    return f"95 % interval {figure(100 * found.low)} to {percent(found.high)}"
 
 
 def effect(name: str, found: Interval | None, unit: str = "ratio") -> Effect | None:

@@ -208,18 +208,12 @@ def _best(found: Contest, who: str, words: tuple[str, str, str], more: str, bold
     following = f"the next, {plain(rival.name, 40)},"
     if rival.ratio is None:
         return f"{who} has {most}, but {following} has too few runs to say by how much"
-    times = _times(rival.ratio, found.level).replace(" times", f" times{bold} as {more}", 1)
+    times = phrases.times_decided(rival.ratio, found.level).replace(" times", f" times{bold} as {more}", 1)
     if found.is_clear:
         return f"{who} is {superlative}: {following} takes {bold}{times}"
     if rival.decision == "higher":
         return f"{who} is {comparative} than {following} which takes {bold}{times}"
     return f"{who} has {most}, but {following} takes {bold}{times}"
-
-
-def _times(found: Interval, level: float) -> str:
-    said = phrases.times(found, level)
-    ends = {"undecided": "undecided", "no difference": "no difference beyond 5 %"}.get(found.decision)
-    return f"{said[:-1]}, {ends})" if ends else said
 
 
 def _losses(runs: pd.DataFrame) -> pd.DataFrame:

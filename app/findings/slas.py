@@ -16,7 +16,7 @@ from app.findings import phrases
 from app.findings.accuracy import NAMES
 from app.findings.evidence import Evidence
 from app.findings.finding import Answer, Effect, Figure, Question, Status
-from app.findings.matching import METRICS, RUNS, Compared, Matched, compare, match
+from app.findings.matching import METRICS, RUNS, Compared, Matched, compare, match, tag_dicts, tag_names, tag_values
 from app.findings.statistics import MINIMUM_RUNS, Interval, share
 from app.plain import label, plain
 from app.units import count, figure, percent
@@ -209,15 +209,14 @@ def impact(runs: pd.DataFrame, metrics: Iterable[str] = tuple(IMPACTS)) -> Impac
 
 def _without_own_tags(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the runs without tags of many values, such as a scale drawn at random: by those too few pair up."""
-    tags = _tags(runs)
-    named = {name for found in tags for name in found}
-    own = {name for name in named if len({found.get(name) for found in tags}) > max(MINIMUM_RUNS, len(runs) // MANY)}
+    tags = tag_dicts(runs)
+    own = {
+        name
+        for name in tag_names(runs)
+        if len({found.get(name) for found in tags}) > max(MINIMUM_RUNS, len(runs) // MANY)
+    }
     kept = [{name: value for name, value in found.items() if name not in own} for found in tags]
     return runs.assign(tags=pd.Series(kept, index=runs.index, dtype=object))
-
-
-def _tags(runs: pd.DataFrame) -> list[dict[str, str]]:
-    return [found if isinstance(found, dict) else {} for found in runs["tags"]]
 
 
 def _told(matched: Matched, runs: pd.DataFrame) -> Matched:
@@ -226,10 +225,9 @@ def _told(matched: Matched, runs: pd.DataFrame) -> Matched:
     A planner that no block mixes is held equal, whichever column says so.
     """
     blocks = matched.blocks
+    own = runs.loc[blocks.index]
     columns: dict[str, pd.Series[Any]] = {name: blocks[name] for name in ("planner", "environment")}
-    tags = _tags(runs.loc[blocks.index])
-    for tag in sorted({name for found in tags for name in found}):
-        columns[f"tag {tag}"] = pd.Series([found.get(tag) for found in tags], index=blocks.index, dtype=object)
+    columns |= {f"tag {tag}": tag_values(own, tag) for tag in tag_names(own)}
     free = []
     for name, column in columns.items():
         mixed = column.groupby(blocks["block"]).nunique(dropna=False).max() > 1
@@ -445,11 +443,7 @@ def _promise_figure(rows: pd.DataFrame) -> tuple[Figure, ...]:
 
 
 def _impact_figure(found: Impact | None) -> tuple[Figure, ...]:
-    rows = [
-        {"label": IMPACTS[name], "value": result.ratio.value, "low": result.ratio.low, "high": result.ratio.high,
-         "decision": result.ratio.decision, "n": result.n}
-        for name, result in (found.found if found else {}).items() if result.ratio
-    ]  # fmt: skip
+    rows = [result.row(IMPACTS[name]) for name, result in (found.found if found else {}).items() if result.ratio]
     if not rows or found is None:
         return ()
     high, low = percentile(found.high), percentile(found.low)

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp, inf, sqrt
+from math import sqrt
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy import stats
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from app.findings.statistics import MINIMUM_RUNS, Interval
+from app.findings.statistics import MINIMUM_RUNS, Interval, Values, exp_or_inf
 
 CASE = ["workflow", "structure_hash", "environment"]
 """What a case is: planners are only ever compared within one."""
 
 _DETERMINED = 0.999
-_LARGEST = 700
-"""The largest logarithm whose power is a number."""
-
-Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +35,12 @@ class Standings:
     def ratios(self) -> pd.Series[float]:
         """Return each effect as a ratio to the best planner's in its workflow, on the index of `effects`."""
         best = self.effects.groupby("workflow")["effect"].transform("min")
-        return (self.effects["effect"] - best).map(_exp).round(12)
+        return (self.effects["effect"] - best).map(exp_or_inf).round(12)
 
     def overall(self, planners: list[str], workflows: list[int]) -> dict[str, float]:
         """Return each planner's geometric mean over these workflows, as a ratio to the best."""
         means = self._of(planners, workflows).groupby("planner")["effect"].mean()
-        return {str(name): round(_exp(value - means.min()), 12) for name, value in means.items()}
+        return {str(name): round(exp_or_inf(value - means.min()), 12) for name, value in means.items()}
 
     def runs(self, planners: list[str], workflows: list[int]) -> int:
         """Return how many runs of these planners are compared in these workflows."""
@@ -62,7 +57,7 @@ class Standings:
         value = float(contrast @ self.effects["effect"].to_numpy(float))
         error = sqrt(max(0.0, float(contrast @ self.covariance @ contrast)))
         reach = float(stats.t.ppf((1 + level) / 2, self.free)) * error
-        return Interval(_exp(value), _exp(value - reach), _exp(value + reach), sum(runs))
+        return Interval(exp_or_inf(value), exp_or_inf(value - reach), exp_or_inf(value + reach), sum(runs))
 
     def _of(self, planners: list[str], workflows: list[int]) -> pd.DataFrame:
         return self.effects[self.effects["planner"].isin(planners) & self.effects["workflow"].isin(workflows)]
@@ -153,7 +148,3 @@ def _connected(cells: pd.DataFrame) -> pd.DataFrame:
     part = pd.Series(connected_components(links, directed=False)[1][planner], index=cells.index)
     runs: pd.Series[Any] = cells["n"].groupby(part).sum()
     return cells[part == runs.idxmax()]
-
-
-def _exp(logarithm: float) -> float:
-    return exp(logarithm) if logarithm < _LARGEST else inf

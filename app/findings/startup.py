@@ -13,7 +13,8 @@ from app.charts.startup import latency
 from app.findings import phrases
 from app.findings.changes import ALPHA, LEAST, change_points
 from app.findings.evidence import Evidence
-from app.findings.experiments import Groups, by_tag, forest, losses
+from app.findings.experiments import Groups, bold, by_tag, forest, losses
+from app.findings.experiments import left_out as of_groups
 from app.findings.finding import Answer, Effect, Figure, Question, Status, not_enough
 from app.findings.matching import METRICS, RUNS, Compared, compare
 from app.findings.statistics import MINIMUM_PAIRS, MINIMUM_RUNS, Interval, stratified_ratio
@@ -160,18 +161,17 @@ def _by_tag(
     else:
         verdict = (
             f"With {groups.names[1]} instead of {groups.names[0]}, "
-            f"{phrases.decided(makespan).replace('makespan is ', 'makespan is **', 1).replace(' times', ' times**', 1)}; "
+            f"{bold(makespan)}; "
             f"{phrases.decided(each).replace('startup_per_worker_ms', 'start-up per worker')}; "
             f"{phrases.decided(found['gb_seconds_derived']).replace(' is ', ' are ', 1)}"
         )
-    drawn = forest(rows, "Faster / normal launch (ratio)", "faster-launch") if len(rows) else ()
+    drawn = forest(rows, "Faster / normal launch (ratio)", "faster-launch")
     return Answer(
         _status(makespan),
         f"{verdict}. Over time, {_told(over_time)}.",
         makespan.n, unit,
         phrases.effect("makespan with faster launch / normal", makespan.ratio),
-        f"{count(matched.unmatched, 'run')} of the two groups without a counterpart; {count(makespan.incomplete, 'incomplete run')} in the "
-        f"ratios; {count(int(groups.group.isna().sum()), 'run')} in neither group. {left_out}",
+        f"{of_groups(groups, matched)} {left_out}",
         table, (*drawn, *figures),
         (
             f"Faster launching: {phrases.rests_on(matched)}; {losses(matched).sentence}.",
@@ -190,17 +190,12 @@ def _status(makespan: Compared) -> Status:
 
 
 def _row(name: str, found: Compared) -> dict[str, Any]:
-    interval = found.ratio
+    sides = {"reference_s": found.reference, "other_s": found.other}
+    is_time = found.metric.endswith("_ms")
     return {
-        "label": name,
-        "value": interval.value if interval else None,
-        "low": interval.low if interval else None,
-        "high": interval.high if interval else None,
-        "decision": interval.decision if interval else "too few",
-        "n": found.n,
-        "needed": interval.needed() if interval else None,
-        "reference_s": found.reference / 1000 if found.reference is not None and found.metric.endswith("_ms") else None,
-        "other_s": found.other / 1000 if found.other is not None and found.metric.endswith("_ms") else None,
+        **found.row(name),
+        "needed": found.ratio.needed() if found.ratio else None,
+        **{side: value / 1000 if value is not None and is_time else None for side, value in sides.items()},
     }
 
 

@@ -6,9 +6,9 @@ import pandas as pd
 
 from app.findings import phrases
 from app.findings.evidence import Evidence
-from app.findings.experiments import MINIMUM, bold, by_tag, forest, left_out, row, table, too_few
+from app.findings.experiments import MINIMUM, bold, by_tag, every, forest, left_out, row, table, too_few
 from app.findings.finding import Answer, Question, Status, not_enough
-from app.findings.matching import RUNS, Compared, Matched, compare, tag_values
+from app.findings.matching import RUNS, Compared, compare, tag_values
 from app.findings.statistics import Interval
 from app.units import count
 
@@ -30,7 +30,8 @@ def _task_limit(evidence: Evidence) -> Answer:
             n=len(runs),
         )
     matched = groups.matched()
-    makespan = compare(matched, "makespan_ms")
+    found = every(matched)
+    makespan = found["makespan_ms"]
     if makespan.ratio is None:
         return too_few(groups, matched, "with and without a limit")
     blocks = matched.blocks
@@ -46,20 +47,20 @@ def _task_limit(evidence: Evidence) -> Answer:
             n=makespan.n,
         )
     binding = set(blocks["block"][~blocks["is_other"] & blocks["run_id"].map(peaks["above"]).gt(0)])
-    acts = Matched(matched.way, blocks[blocks["block"].isin(binding)], matched.held_equal, matched.free, 0)
-    idle = Matched(matched.way, blocks[~blocks["block"].isin(binding)], matched.held_equal, matched.free, 0)
-    where = [("where it could act", compare(acts, "makespan_ms")), ("where it could not", compare(idle, "makespan_ms"))]
+    bound = blocks["block"].isin(binding)
+    acts, idle = (compare(matched.among(blocks[side]), "makespan_ms") for side in (bound, ~bound))
+    where = [("where it could act", acts), ("where it could not", idle)]
     rows = pd.DataFrame(
-        [*table(matched).to_dict("records"), *(row(f"makespan {name}", found) for name, found in where if found.n)]
+        [*table(matched, found).to_dict("records"), *(row(f"makespan {name}", one) for name, one in where if one.n)]
     )
     could = f"{above:,} of {count(workers, 'worker')} ever ran more than {limit} tasks at once without it"
     could += "" if above else ", so the limit never acted"
-    acting, control = where[0][1].ratio, where[1][1].ratio
+    acting, control = acts.ratio, idle.ratio
     status, advice = _verdict(makespan, acting, control, bool(binding), bool(matched.confounded))
     acted = (
         ""
         if not acting or (acting.decision == "undecided" and status != "not enough data")
-        else f", and where one did {phrases.decided(where[0][1])}"
+        else f", and where one did {phrases.decided(acts)}"
     )
     return Answer(
         status,

@@ -8,7 +8,7 @@ import streamlit as st
 from app import parts, showing
 from app.findings.comparing import COLUMNS, Comparison, compare_groups, grouped
 from app.findings.experiments import MINIMUM, forest
-from app.findings.matching import METRICS, RUNS
+from app.findings.matching import METRICS, RUNS, tag_names
 from app.findings.phrases import rests_on
 from app.plain import label, labels
 from app.units import count
@@ -19,8 +19,9 @@ _NAMES = {"sla": "SLA", "memory_mb": "memory (MB)"}
 
 def choices(runs: pd.DataFrame) -> dict[str, tuple[str, bool]]:
     """Return what runs can be grouped by: tags first, of those that two runs or more share."""
-    tags = sorted({name for found in runs["tags"] if isinstance(found, dict) for name in found})
-    useful = [tag for tag in tags if 2 <= grouped(runs, tag, is_tag=True).nunique() <= max(2, len(runs) // 3)]
+    useful = [
+        tag for tag in tag_names(runs) if 2 <= grouped(runs, tag, is_tag=True).nunique() <= max(2, len(runs) // 3)
+    ]
     columns = [name for name in COLUMNS if runs[name].nunique() >= 2]
     named = labels(useful, 40)
     return {f"tag {name}": (str(tag), True) for name, tag in named.items()} | {
@@ -66,21 +67,8 @@ def compare(runs: pd.DataFrame) -> None:
 
 def show(found: list[Comparison], reference: str, metric: str) -> None:
     """Show the chart of the metric chosen, every metric as a table, and what was held equal."""
-    rows = pd.DataFrame(
-        [
-            {
-                "label": comparison.name,
-                "value": comparison.chosen.ratio.value,
-                "low": comparison.chosen.ratio.low,
-                "high": comparison.chosen.ratio.high,
-                "decision": comparison.chosen.ratio.decision,
-                "n": comparison.chosen.n,
-            }
-            for comparison in found
-            if comparison.chosen.ratio
-        ]
-    )
-    for figure in forest(rows, f"{metric} / that of {reference} (ratio)", "experiment") if len(rows) else ():
+    rows = pd.DataFrame([comparison.chosen.row(comparison.name) for comparison in found if comparison.chosen.ratio])
+    for figure in forest(rows, f"{metric} / that of {reference} (ratio)", "experiment"):
         parts.chart(figure.drawn, figure.text, figure.name)
     for comparison in found:
         st.caption(

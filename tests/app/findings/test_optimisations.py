@@ -12,9 +12,9 @@ import pytest
 from app.findings import conflicts, find, funnels
 from app.findings.evidence import Evidence, Selection, of_reader
 from app.findings.finding import Answer, Question
-from app.findings.funnels import of_runs, run_share
+from app.findings.funnels import of_runs
 from app.findings.optimisations import QUESTIONS
-from app.findings.statistics import clustered_ratio
+from app.findings.statistics import clustered_ratio, run_share
 from tests.app.dumps import HOSTILE, LONG, merged, one_run, take_in, write
 from tests.app.findings import rows as hand_made
 from tests.app.findings.rows import Rows, together
