@@ -1,20 +1,21 @@
-"""The cells of a finding's table: as JSON has them, as people read them, as a CSV file."""
+"""The cells of a table: as JSON has them, as people read them, as a file."""
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from math import isfinite
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from app.plain import NONE, label
+from warehouse.output import write
 
 NOTHING = "–"
 """Stands where nothing is known."""
@@ -79,22 +80,9 @@ def is_figure(frame: pd.DataFrame) -> list[bool]:
     return [bool(pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_bool_dtype(kind)) for kind in frame.dtypes]
 
 
-def as_csv(frame: pd.DataFrame) -> bytes:
-    """Return the whole frame as CSV: a header row, what is missing as an empty field, nested values as JSON."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    quoting = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
-    writer.writerow(columns(frame))
-    for row in rows(frame):
-        fields = [_field(value) for value in row]
-        # Python before 3.13 leaves a lone carriage return unquoted, and readers then see two rows.
-        (quoting if any("\r" in field for field in fields) else writer).writerow(fields)
-    return text.getvalue().encode()
-
-
-def _field(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value)
+def as_file(frame: pd.DataFrame, how: Literal["csv", "parquet"]) -> bytes:
+    """Return a frame as a CSV or Parquet file."""
+    file = io.BytesIO()
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    write(table.to_reader(), file, how)
+    return file.getvalue()

@@ -37,8 +37,7 @@ order by count(*) over (partition by tag), tag, runs desc, value
 limit $most
 """
 
-DAYS = "select min(submitted_at)::date as first_day, max(submitted_at)::date as last_day from run_summary"
-
+TIMED = "select count(submitted_at) from run_summary"
 
 _OFFERED = "selection"
 _FIRST, _LAST = date(1970, 1, 1), date(2200, 1, 1)
@@ -64,7 +63,7 @@ def taken(store: Store) -> Selection:
 
 def sidebar(store: Store) -> Selection:
     """Show the filters and return the runs they select. What they need is read before any of them is shown."""
-    values, days = store.frame(VALUES), store.record(DAYS)
+    values, timed = store.frame(VALUES), bool(store.value(TIMED))
     named = {column: labels(values["value"][values["name"] == column].tolist(), 40) for column in COLUMNS}
     tags = tag_options(store)
     chosen: list[tuple[str, tuple[str | None, ...]]] = []
@@ -77,7 +76,7 @@ def sidebar(store: Store) -> Selection:
             if picked:
                 chosen.append((column, tuple(_text(named[column][name]) for name in picked)))
         found = _tags(tags)
-        since, until = (None, None) if str(days["first_day"]) == "NaT" else (_day("since"), _day("until"))
+        since, until = (_day("since"), _day("until")) if timed else (None, None)
     return Selection(tuple(chosen), found, since, until)
 
 

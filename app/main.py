@@ -8,8 +8,14 @@ import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
 from app.filters import offer
+from app.sections import SECTIONS
 
 PAGES = Path(__file__).parent / "pages"
+
+ICONS = {
+    "summary": "article", "cold_starts": "ac_unit", "active_periods": "hourglass_top", "prediction_accuracy": "target",
+    "slas": "handshake", "optimisations": "bolt", "experiments": "science", "planners_and_cost": "payments", "failures": "error",
+}  # fmt: skip
 
 st.set_page_config(page_title="Flowscope", page_icon=str(Path(__file__).parent / "icon.png"), layout="wide")
 
@@ -20,29 +26,19 @@ def home() -> None:
     st.switch_page(PAGES / "summary.py", query_params=asked)
 
 
-def report(stem: str, title: str, icon: str) -> StreamlitPage:
-    """Return a page of the report, its address named like its file."""
+def at(stem: str, title: str, icon: str) -> StreamlitPage:
+    """Return a page whose address is named like its file."""
     return st.Page(PAGES / f"{stem}.py", title=title, url_path=stem, icon=f":material/{icon}:")
 
 
 page = st.navigation(
     {
         "": [st.Page(home, title="Flowscope", url_path="home", default=True, visibility="hidden")],
-        "Report": [
-            report("summary", "Summary", "article"),
-            report("cold_starts", "Cold starts", "ac_unit"),
-            report("active_periods", "Active periods", "hourglass_top"),
-            report("prediction_accuracy", "Prediction accuracy", "target"),
-            report("slas", "SLAs", "handshake"),
-            report("optimisations", "Optimisations", "bolt"),
-            report("experiments", "Experiments", "science"),
-            report("planners_and_cost", "Planners & cost", "payments"),
-            report("failures", "Failures", "error"),
-        ],
+        "Report": [at(stem, title, ICONS[stem]) for stem, title in SECTIONS.items()],
         "Explore": [
-            report("run", "Run", "account_tree"),
-            report("sql", "SQL", "terminal"),
-            report("data", "Data", "table"),
+            at("run", "Run", "account_tree"),
+            at("sql", "SQL", "terminal"),
+            at("data", "Data", "table"),
         ],
     }
 )

@@ -10,10 +10,11 @@ import pandas as pd
 import streamlit as st
 
 from app import queries
+from app.cells import as_file
 from app.charts import Drawn
 from app.plain import label
 from app.save import save_buttons
-from app.store import Store, as_file, current
+from app.store import Store, current
 from app.units import age
 from warehouse.errors import FlowscopeError
 
@@ -103,11 +104,9 @@ def downloads(frame: pd.DataFrame, name: str) -> None:
         )
 
 
-def how(sql: str, parameters: Mapping[str, Any] | None = None, note: str | None = None) -> None:
+def how(sql: str, parameters: Mapping[str, Any] | None = None) -> None:
     """Show the SQL that was run, and with which values."""
     with st.expander("How this was computed"):
-        if note:
-            st.markdown(note)
         values = "\n".join(f"-- ${name} = {label(value, 200)!r}" for name, value in (parameters or {}).items())
         st.code(f"{values}\n{sql.strip()}" if values else sql.strip(), language="sql", wrap_lines=True)
 

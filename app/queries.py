@@ -200,9 +200,7 @@ left join plans on summary.run_id = plans.run_id
 where summary.run_id = $run
 """
 
-RUN_TASKS = """
--- The run's tasks: what was recorded, and beside it what was planned. One row per task and attempt; tasks of the DAG
--- that left no metrics are there too, without recorded values. start_ms: since the submission, or the first thing recorded.
+_ZERO = """
 with zero as (
     -- The submission; where it is not known, the first thing recorded.
     select coalesce(
@@ -214,7 +212,12 @@ with zero as (
     ) as instant
     from runs where run_id = $run
 ),
+"""
+"""What the times of a run are counted from: the beginning of the queries that do."""
 
+RUN_TASKS = f"""
+-- The run's tasks: what was recorded, and beside it what was planned. One row per task and attempt; tasks of the DAG
+-- that left no metrics are there too, without recorded values. start_ms: since the submission, or the first thing recorded.{_ZERO}
 named as (
     select task_id from tasks where run_id = $run
     union
@@ -274,21 +277,9 @@ left join planned_tasks as planned on planned.run_id = $run and named.task_id = 
 order by times.started_at nulls last, named.task_id, times.attempt
 """
 
-RUN_WORKERS = """
+RUN_WORKERS = f"""
 -- The workers launched for the run, offsets from its submission (from the first thing recorded where there is none).
--- reused_ms: when a warm start, of this run or another, most probably took over the container.
-with zero as (
-    -- The submission; where it is not known, the first thing recorded.
-    select coalesce(
-        max(runs.submitted_at),
-        least(
-            (select min(requested_at) from invocations where run_id = $run),
-            (select min(started_at) from tasks where run_id = $run)
-        )
-    ) as instant
-    from runs where run_id = $run
-),
-
+-- reused_ms: when a warm start, of this run or another, most probably took over the container.{_ZERO}
 reused as (
     select
         reused_invocation_id as invocation_id,

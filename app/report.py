@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
@@ -23,25 +24,13 @@ from app.findings.evidence import Selection, of_reader
 from app.findings.finding import Figure, Finding
 from app.markdown import to_html
 from app.plain import label
+from app.sections import SECTIONS
 from app.svg import NARROW, colours, to_svg
 from app.units import count
 from warehouse.connection import Reader
 
 MOST_FILES = 200
 MOST_TABLE_ROWS = 50
-
-SECTIONS = {
-    "summary": "Summary",
-    "cold_starts": "Cold starts",
-    "active_periods": "Active periods",
-    "prediction_accuracy": "Prediction accuracy",
-    "slas": "SLAs",
-    "optimisations": "Optimisations",
-    "experiments": "Experiments",
-    "planners_and_cost": "Planners & cost",
-    "failures": "Failures",
-}
-"""The report's sections in their order, named as the pages are."""
 
 _LIBRARIES = ("flowscope", "duckdb", "scikit-learn", "scipy", "pandas", "altair", "vl-convert-python")
 
@@ -164,7 +153,11 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "rests_on": answers.rests_on(answer),
         "figures": [_figure(question.code, place, figure) for place, figure in enumerate(answer.figures, 1)],
         "table": _table(answer.table, MOST_TABLE_ROWS),
-        "csv": _data_address("text/csv;charset=utf-8", cells.as_csv(answer.table)) if len(answer.table) else "",
+        "csv": _data_address(
+            "text/csv;charset=utf-8", cells.as_file(answer.table.replace([np.inf, -np.inf], None), "csv")
+        )
+        if len(answer.table)
+        else "",
         "statements": finding.statements,
     }
 

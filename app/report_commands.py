@@ -119,10 +119,6 @@ def selected(reader: Reader, where: str | None) -> Selection:
     if where is None:
         return Selection()
     runs = reader.runs_where(where)
-    if not runs:
-        raise FlowscopeError(
-            f'No run matches {where}. Hint: flowscope sql "select * from run_summary" shows what there is.'
-        )
     click.echo(f"{count(len(runs), 'run')} where {where}", err=True)
     return Selection(runs=tuple(runs), where=where)
 

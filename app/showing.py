@@ -13,6 +13,7 @@ from app.filters import taken
 from app.findings import QUESTIONS, find_or_say
 from app.findings.evidence import Evidence
 from app.findings.finding import Answer, Finding, Question, Status
+from app.sections import SECTIONS
 from app.store import Store
 from app.units import count
 
@@ -31,24 +32,33 @@ MARKS: dict[Status, tuple[str, Colour]] = {
 SHOWN_ROWS = 500
 _UNTOLD = ("not enough data", "not applicable")
 _KEPT = 400
-_COUNT = "select count(*) as runs from selected_runs"
+
+
+def report_page(stem: str, intro: str, first: str = "") -> tuple[Store, Evidence]:
+    """Show a page of the report: its title, which runs it is about, and its findings, `first` before the others."""
+    st.title(SECTIONS[stem])
+    store = parts.open_store_with_runs()
+    parts.freshness(store)
+    st.markdown(intro)
+    own = which_runs(store)
+    show(own, stem, first)
+    return store, own
 
 
 def selected(store: Store) -> Evidence:
     """Return the runs that the filters select, as findings read them. Without any, say so and end the page."""
     own = Evidence(lambda sql, parameters: store.frame(sql, **parameters), taken(store), key=store.key)
-    if not own.record(_COUNT)["runs"]:
+    if not _runs(own):
         parts.nothing("No run meets all filters. Hint: clear one of the filters in the sidebar.")
         st.caption(f"Filters: {own.selection.sentence()}.")
         st.stop()
-    own.statements.clear()
     return own
 
 
 def which_runs(store: Store) -> Evidence:
     """Return the runs that the filters select, and say in words which they are."""
     own = selected(store)
-    runs = int(own.record(_COUNT)["runs"])
+    runs = _runs(own)
     if own.selection.is_everything:
         st.caption(
             f"About {'the one run there is' if runs == 1 else f'all {runs:,} runs'}. Filters are in the sidebar, and in the address of this page."
@@ -56,8 +66,12 @@ def which_runs(store: Store) -> Evidence:
     else:
         everything = int(store.value("select count(*) from run_summary"))
         st.caption(f"About {runs:,} of {count(everything, 'run')}: {own.selection.sentence()}.")
-    own.statements.clear()
     return own
+
+
+def _runs(own: Evidence) -> int:
+    """Count the runs, beside what the page says it computed."""
+    return int(Evidence(own.read, own.selection).record("select count(*) as runs from selected_runs")["runs"])
 
 
 def found(own: Evidence, question: Question) -> Finding:

@@ -104,14 +104,6 @@ def current() -> Store:
         return Store(_reader(key, path, here), key)
 
 
-def as_file(frame: pd.DataFrame, how: Format) -> bytes:
-    """Return a frame as a CSV or Parquet file."""
-    file = io.BytesIO()
-    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
-    write(table.to_reader(), file, how)
-    return file.getvalue()
-
-
 @st.cache_resource(max_entries=KEPT_GENERATIONS, show_spinner=False)
 def _reader(
     key: str,  # noqa: ARG001

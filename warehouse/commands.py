@@ -147,10 +147,6 @@ def tag(pairs: tuple[str, ...], where: str, home: Home) -> None:
         writer.publish()
         with open_current(home) as reader:
             runs = reader.runs_where(where)
-        if not runs:
-            raise FlowscopeError(
-                f'No run matches {where}. Hint: flowscope sql "select * from run_summary" shows what there is.'
-            )
         writer.label(dict.fromkeys(runs, tags), {})
         writer.publish()
     click.echo(f"Tagged {len(runs):,} runs with {', '.join(pairs)}.", err=True)

@@ -109,7 +109,8 @@ class Reader:
     def runs_where(self, condition: str) -> list[str]:
         """Return the ids of the runs that somebody's condition over `run_summary` chooses, in order.
 
-        Raises `QueryRefused` with a sentence for what is no condition: nothing, more than one expression, not true or false.
+        Raises `QueryRefused` with a sentence for what is no condition (nothing, more than one expression, not true or
+        false), `FlowscopeError` for one that no run meets.
         """
         if not condition.strip():
             raise QueryRefused("The condition is empty. Hint: write one over run_summary, such as workflow = 'x'.")
@@ -120,7 +121,12 @@ class Reader:
                 f"The condition is not true or false but {', '.join(map(str, kinds))}. Hint: compare something."
             )
         with self.query(f"select run_id from run_summary where (\n{condition}\n) order by run_id") as batches:
-            return [run for batch in batches for run in batch.column("run_id").to_pylist()]
+            runs = [run for batch in batches for run in batch.column("run_id").to_pylist()]
+        if not runs:
+            raise FlowscopeError(
+                f'No run matches {condition}. Hint: flowscope sql "select * from run_summary" shows what there is.'
+            )
+        return runs
 
     def _check(self, sql: str) -> None:
         statement = self._only_statement(sql)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import altair as alt
 import pandas as pd
 
-from app.charts.base import NEUTRAL, SHAPES, Drawn, cycled
+from app.charts.base import NEUTRAL, PHONE, SHAPES, Drawn, cycled, round_steps
 from app.plain import label
 
 _DASHES = ([1, 0], [7, 3], [2, 2], [9, 3, 2, 3], [4, 4], [12, 2])
@@ -99,7 +99,7 @@ def accuracy(frame: pd.DataFrame, measure: Measure, column: str, planners: Seque
         legend=alt.Legend(
             title="Planner (colour)",
             orient="bottom",
-            columns=alt.ExprRef("width < 420 ? 1 : 4"),
+            columns=alt.ExprRef(f"{PHONE} ? 1 : 4"),
             labelLimit=180,
             values=present,
             symbolType="stroke",
@@ -112,7 +112,7 @@ def accuracy(frame: pd.DataFrame, measure: Measure, column: str, planners: Seque
         legend=alt.Legend(
             title="SLA (dash, end mark)",
             orient="top",
-            columns=alt.ExprRef("width < 420 ? 2 : 6"),
+            columns=alt.ExprRef(f"{PHONE} ? 2 : 6"),
             symbolType="stroke",
             symbolStrokeWidth=2,
             symbolSize=600,
@@ -193,6 +193,5 @@ def _as_ratio(values: pd.Series[float]) -> list[float]:
 def _ratio_ticks(values: pd.Series[float]) -> list[float]:
     """Return the round ratios (1, 2, 5 times a power of ten) between the smallest and the largest value."""
     low, high = (float(values.min()), float(values.max())) if len(values) else (0.5, 2.0)
-    ticks = [digit * 10.0**power for power in range(-6, 7) for digit in (1, 2, 5)]
-    wanted = [tick for tick in ticks if low / 2.5 <= tick <= high * 2.5]
+    wanted = round_steps(low, high, 2.5)
     return wanted[:: 1 + len(wanted) // 12]

@@ -8,11 +8,11 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from app.charts.base import NEUTRAL, Drawn
+from app.charts.base import NEUTRAL, PHONE, Drawn
 from app.plain import label, labels
 
 _ROW = 21
-_ROOM = alt.ExprRef("width < 420 ? 2.2 : width < 700 ? 1.6 : 1.35")
+_ROOM = alt.ExprRef(f"{PHONE} ? 2.2 : width < 700 ? 1.6 : 1.35")
 """Where the axis ends, in lengths of the longest bar: what is written behind it must fit on a phone too."""
 
 
@@ -93,12 +93,12 @@ def stacked(frame: pd.DataFrame, axis: str, parts: Sequence[str]) -> Drawn:
     totals = shown.groupby("shown", sort=False).agg(n=("n", "sum"), text=("text", "first")).reset_index()
     y = alt.Y(
         "shown:N", sort=names, title=None,
-        axis=alt.Axis(labelLimit=alt.ExprRef("width < 420 ? 120 : 260"), ticks=False, domain=False),
+        axis=alt.Axis(labelLimit=alt.ExprRef(f"{PHONE} ? 120 : 260"), ticks=False, domain=False),
     )  # fmt: skip
     longest = max(float(totals["n"].max()), 1.0) if len(totals) else 1.0
     x = alt.X(
         "n:Q", title=axis, stack="zero",
-        scale=alt.Scale(domainMin=0, domainMax=alt.ExprRef(f"{longest} * (width < 420 ? 2.5 : 1.4)"), nice=False),
+        scale=alt.Scale(domainMin=0, domainMax=alt.ExprRef(f"{longest} * ({PHONE} ? 2.5 : 1.4)"), nice=False),
         axis=alt.Axis(format=",.0f", tickCount=4, tickMinStep=1, grid=True, titleAnchor="start"),
     )  # fmt: skip
     several = shown["part"].nunique() > 1

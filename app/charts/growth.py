@@ -5,10 +5,9 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-from app.charts.base import NEUTRAL, SHAPES, Drawn, cycled
+from app.charts.base import NEUTRAL, PHONE, SHAPES, Drawn, cycled
 from app.plain import labels
 
-_PHONE = "width < 420"
 _MOST_NAMED = 8
 
 
@@ -36,7 +35,7 @@ def growth(frame: pd.DataFrame, line: pd.DataFrame, fit: str, limit_bytes: float
     )  # fmt: skip
     y_axis = alt.Axis(format=",.0f" if top > 5 else ",.2~f", tickCount=6, grid=True)
     legend = alt.Legend(
-        title=None, orient="bottom", columns=alt.ExprRef(f"{_PHONE} ? 2 : 4"), labelLimit=150, symbolOpacity=1
+        title=None, orient="bottom", columns=alt.ExprRef(f"{PHONE} ? 2 : 4"), labelLimit=150, symbolOpacity=1
     )
     color = alt.Color("shown:N", scale=alt.Scale(domain=names), legend=legend)
     shape = alt.Shape("shown:N", scale=alt.Scale(domain=names, range=cycled(SHAPES, len(names))), legend=legend)

@@ -9,10 +9,9 @@ from typing import Literal
 import altair as alt
 import pandas as pd
 
-from app.charts.base import NEUTRAL, SHAPES, Drawn, cycled
+from app.charts.base import NEUTRAL, PHONE, SHAPES, Drawn, cycled
 from app.plain import labels
 
-_PHONE = "width < 420"
 _ROW = 21
 _WIDTH, _HEIGHT = 720, 360
 
@@ -33,7 +32,7 @@ def trade_off(frame: pd.DataFrame, x_axis: str, y_axis: str) -> Drawn:
         alt.Y("time:Q", title=y_axis, scale=_ratios(most["time"], 1.12), axis=_ticks(most["time"])),
     )
     placed = _placed(shown, most)
-    legend = alt.Legend(title=None, orient="bottom", columns=alt.ExprRef(f"{_PHONE} ? 1 : 3"), labelLimit=230)
+    legend = alt.Legend(title=None, orient="bottom", columns=alt.ExprRef(f"{PHONE} ? 1 : 3"), labelLimit=230)
     color = alt.Color("shown:N", scale=alt.Scale(domain=names), legend=legend)
     shape = alt.Shape("shown:N", scale=alt.Scale(domain=names, range=cycled(SHAPES, len(names))), legend=legend)
     tooltip = [
@@ -54,7 +53,7 @@ def trade_off(frame: pd.DataFrame, x_axis: str, y_axis: str) -> Drawn:
     )
     texts = [
         alt.Chart(rows)
-        .mark_text(align=align, dx=dx, dy=dy, fontSize=12, color=NEUTRAL, opacity=alt.ExprRef(f"{_PHONE} ? 0 : 1"))
+        .mark_text(align=align, dx=dx, dy=dy, fontSize=12, color=NEUTRAL, opacity=alt.ExprRef(f"{PHONE} ? 0 : 1"))
         .encode(x=x, y=y, text="shown:N")
         for align, dx, dy, rows in _by_place(placed)
     ]  # fmt: skip
@@ -142,7 +141,7 @@ def spreads(frame: pd.DataFrame) -> Drawn:
     y = alt.Y(
         "key:N", sort=keys, title=None, scale=alt.Scale(domain=keys, paddingInner=0.2),
         axis=alt.Axis(labelExpr="slice(datum.label, indexof(datum.label, '|') + 1)", ticks=False, domain=False, grid=False,
-                      labelLimit=alt.ExprRef(f"{_PHONE} ? 150 : 190")),
+                      labelLimit=alt.ExprRef(f"{PHONE} ? 150 : 190")),
     )  # fmt: skip
     scale = (
         alt.Scale(type="log", domain=[low / 1.1, high * 1.1], nice=False)

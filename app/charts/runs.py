@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import altair as alt
 import pandas as pd
 
-from app.charts.base import NEUTRAL, SHAPES, Drawn, cycled
+from app.charts.base import NEUTRAL, PHONE, SHAPES, Drawn, cycled
 from app.dag_layout import Place
 from app.plain import label
 from app.timeline import PHASES, Timeline
@@ -164,7 +164,7 @@ def workers(drawn: Timeline, since: str = "submission") -> Drawn:
         "phase:N",
         scale=alt.Scale(domain=list(_COLOURS)),
         legend=alt.Legend(
-            title=None, orient="top", columns=alt.ExprRef("width < 420 ? 3 : 8"), symbolType="square", labelLimit=140, values=there
+            title=None, orient="top", columns=alt.ExprRef(f"{PHONE} ? 3 : 8"), symbolType="square", labelLimit=140, values=there
         ),
     )  # fmt: skip
     begins = min(0.0, float(bars["start_s"].min())) if len(bars) else 0.0

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import altair as alt
 import pandas as pd
 
-from app.charts.base import NEUTRAL, Drawn, thinned
+from app.charts.base import NEUTRAL, PHONE, Drawn, round_steps, thinned
 from app.plain import label
 from app.units import duration
 
@@ -139,7 +139,7 @@ def latency(points: pd.DataFrame, levels: pd.DataFrame, changes: Sequence[pd.Tim
     )
     x = alt.X(
         "at:T", title="Submitted (UTC)", scale=alt.Scale(type="utc"),
-        axis=alt.Axis(grid=False, labelOverlap="greedy", labelFlush=True, format=_CLOCK, tickCount=alt.ExprRef("width < 420 ? 4 : 9")),
+        axis=alt.Axis(grid=False, labelOverlap="greedy", labelFlush=True, format=_CLOCK, tickCount=alt.ExprRef(f"{PHONE} ? 4 : 9")),
     )  # fmt: skip
     y = alt.Y(
         "seconds:Q", title="Start-up (s), adjusted for environment and memory", scale=_log_scale(points["seconds"]),
@@ -178,7 +178,7 @@ def latency(points: pd.DataFrame, levels: pd.DataFrame, changes: Sequence[pd.Tim
 
 
 def _label_room() -> alt.ExprRef:
-    return alt.ExprRef("width < 420 ? 130 : 260")
+    return alt.ExprRef(f"{PHONE} ? 130 : 260")
 
 
 def _utc(values: pd.Series[pd.Timestamp]) -> pd.Series[pd.Timestamp]:
@@ -196,5 +196,4 @@ def _log_scale(values: pd.Series[float]) -> alt.Scale:
 def _ticks(values: pd.Series[float]) -> list[float]:
     """Return 1, 2, 5 times powers of ten in and just around the values."""
     low, high = (float(values.min()), float(values.max())) if len(values) else (0.1, 10.0)
-    ticks = [digit * 10.0**power for power in range(-6, 7) for digit in (1, 2, 5)]
-    return [round(tick, 7) for tick in ticks if low / 2 <= tick <= high * 2]
+    return [round(tick, 7) for tick in round_steps(low, high, 2)]

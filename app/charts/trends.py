@@ -8,7 +8,7 @@ from math import log10
 import altair as alt
 import pandas as pd
 
-from app.charts.base import NEUTRAL, Drawn
+from app.charts.base import NEUTRAL, PHONE, Drawn, round_steps
 from app.plain import label
 
 VERDICTS = ("kept", "broken", "undecided", "too few")
@@ -18,7 +18,6 @@ _VERDICT_SHAPES = ("circle", "triangle-down", "square", "cross")
 _DASHES = ([1, 0], [7, 3], [2, 2], [9, 3, 2, 3], [4, 4], [12, 2], [3, 6])
 _HEIGHT = 440
 _TEXT = 14
-_PHONE = "width < 420"
 
 
 def over_history(frame: pd.DataFrame, banded: str) -> Drawn:
@@ -36,7 +35,7 @@ def over_history(frame: pd.DataFrame, banded: str) -> Drawn:
     high = max(float(shown["median"].max()), *band["high"])
     ends = ends.assign(at=_apart(ends["median"].tolist(), low, high))
     last = float(shown["position"].max())
-    x_scale = alt.Scale(domainMin=0, domainMax=alt.ExprRef(f"{_PHONE} ? {last + 0.4} : {last + 0.14}"), nice=False)
+    x_scale = alt.Scale(domainMin=0, domainMax=alt.ExprRef(f"{PHONE} ? {last + 0.4} : {last + 0.14}"), nice=False)
     y_scale = alt.Scale(type="log", domain=[low, max(high, *ends["at"])], nice=False, padding=8)
     x = alt.X(
         "position:Q",
@@ -82,11 +81,11 @@ def promises(frame: pd.DataFrame) -> Drawn:
     )  # fmt: skip
     names = shown["shown"].tolist()
     present = [verdict for verdict in VERDICTS if verdict in set(shown["verdict"])]
-    scale = alt.Scale(domainMin=0, domainMax=alt.ExprRef(f"{_PHONE} ? 1.75 : 1.2"), nice=False)
+    scale = alt.Scale(domainMin=0, domainMax=alt.ExprRef(f"{PHONE} ? 1.75 : 1.2"), nice=False)
     y = alt.Y("shown:N", sort=names, title=None, axis=alt.Axis(labelLimit=200, ticks=False, domain=False))
     color = alt.Color(
         "verdict:N", scale=alt.Scale(domain=list(VERDICTS)),
-        legend=alt.Legend(title=None, orient="bottom", columns=alt.ExprRef(f"{_PHONE} ? 2 : 4"), values=present),
+        legend=alt.Legend(title=None, orient="bottom", columns=alt.ExprRef(f"{PHONE} ? 2 : 4"), values=present),
     )  # fmt: skip
     shape = alt.Shape("verdict:N", scale=alt.Scale(domain=list(VERDICTS), range=list(_VERDICT_SHAPES)))
     tooltip = [
@@ -125,6 +124,5 @@ def _apart(values: Sequence[float], low: float, high: float) -> list[float]:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    ticks = [digit * 10.0**power for power in range(-9, 9) for digit in (1, 2, 5)]
-    wanted = [tick for tick in ticks if low / 1.5 <= tick <= high * 1.5]
+    wanted = round_steps(low, high, 1.5)
     return wanted[:: 1 + len(wanted) // 11]

@@ -34,42 +34,15 @@ _STRUCTURES = """
 -- The serialised DAG by structure, as `dag_growth` counts it, of the runs selected: medians over loads; what it must
 -- carry (ids and edges; arguments written into the workflow) is known once per run. Where that is more than the whole
 -- DAG (contradicted), arguments are not in it as they are recorded, so what they weigh in it is not known.
-with ids as (
-    select run_id, count(*) as tasks, sum(length(task_id)) as id_bytes
-    from (
-        select run_id, task_id from edges
-        union
-        select run_id, upstream_task_id from edges
-    ) as in_edges
-    where run_id in (select run_id from selected_runs)
-    group by run_id
-),
-
-topology as (
-    select
-        ids.run_id,
-        id_bytes + 2 * counted.edges * case when ids.tasks <= 256 then 1 when ids.tasks <= 65536 then 2 else 4 end as topology_bytes
-    from ids
-    inner join (select run_id, count(*) as edges from edges group by run_id) as counted on ids.run_id = counted.run_id
-),
-
-arguments as (
-    select run_id, case when count(literal_bytes) = count(*) then sum(literal_bytes)::double end as argument_bytes
-    from task_times
-    where is_last_attempt and run_id in (select run_id from selected_runs)
-    group by run_id
-),
-
-loads as (
+with loads as (
     select
         engine, workflow, structure_hash, tasks_expected as tasks, dag_loads.run_id, dag_bytes::double as dag_bytes,
         topology_bytes::double as topology_bytes, dag_loads.download_ms,
-        is_complete and argument_bytes + coalesce(topology_bytes, 0) > dag_bytes as contradicted,
-        case when is_complete and not contradicted then argument_bytes end as argument_bytes
+        dag_contents.argument_bytes + coalesce(topology_bytes, 0) > dag_bytes as contradicted,
+        case when not contradicted then dag_contents.argument_bytes end as argument_bytes
     from dag_loads
     inner join selected_runs on dag_loads.run_id = selected_runs.run_id
-    left join topology on dag_loads.run_id = topology.run_id
-    left join arguments on dag_loads.run_id = arguments.run_id
+    inner join dag_contents on dag_loads.run_id = dag_contents.run_id
     where dag_bytes > 0
 )
 

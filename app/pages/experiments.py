@@ -85,15 +85,11 @@ def show(found: list[Comparison], reference: str, metric: str) -> None:
             parts.downloads(whole, "experiment")
 
 
-st.title("Experiments")
-store = parts.open_store_with_runs()
-parts.freshness(store)
-st.markdown(
+_, evidence = showing.report_page(
+    "experiments",
     "What was tried on purpose, and what came of it. Runs are compared like with like: in pairs where everything on record of their "
-    "design is the same, else within workflow, structure, memory and environment."
+    "design is the same, else within workflow, structure, memory and environment.",
 )
-evidence = showing.which_runs(store)
-showing.show(evidence, "experiments")
 st.divider()
 st.header("Compare any groups of runs", anchor="compare")
 compare(evidence.frame(RUNS))

@@ -11,13 +11,10 @@ from app.plain import labels
 
 METRICS = ("makespan", "execution", "download", "upload", "input_bytes", "output_bytes", "startup", "starts")
 
-st.title("Prediction accuracy")
-store = parts.open_store_with_runs()
-parts.freshness(store)
-st.markdown("How far the plans were from what happened, and whether predictions get better as history grows.")
-evidence = showing.which_runs(store)
-showing.show(evidence, "prediction_accuracy")
-
+store, evidence = showing.report_page(
+    "prediction_accuracy",
+    "How far the plans were from what happened, and whether predictions get better as history grows.",
+)
 st.divider()
 st.header("Every metric, over time", anchor="over-time")
 predicted = evidence.frame(queries.PREDICTED)

@@ -5,38 +5,9 @@
 -- invocation. Medians over loads: dag_bytes, bytes_per_task, download_ms (of those downloaded), subdag_ms, other_bytes.
 -- Medians over runs: edges, topology_bytes, argument_bytes, and what all loads of a run add up to, bytes_per_run and
 -- load_ms_per_run.
--- What the DAG must carry: topology_bytes, every task's id once and two numbers for every edge (NULL without recorded
--- edges); argument_bytes, the arguments given in the workflow itself (NULL unless every task of the run left metrics).
--- other_bytes is the rest: the functions' code, and what the serialisation repeats. How much of it is code no dump says,
--- so it is no bound.
-with ids as (
-    select run_id, count(*) as tasks, sum(length(task_id)) as id_bytes
-    from (
-        select run_id, task_id from edges
-        union
-        select run_id, upstream_task_id from edges
-    ) as in_edges
-    group by run_id
-),
-
-topology as (
-    select
-        ids.run_id,
-        counted.edges,
-        ids.id_bytes + 2 * counted.edges * case when ids.tasks <= 256 then 1 when ids.tasks <= 65536 then 2 else 4 end
-            as topology_bytes
-    from ids
-    inner join (select run_id, count(*) as edges from edges group by run_id) as counted on ids.run_id = counted.run_id
-),
-
-arguments as (
-    select run_id, case when count(literal_bytes) = count(*) then cast(sum(literal_bytes) as double) end as argument_bytes
-    from task_times
-    where is_last_attempt
-    group by run_id
-),
-
-run_loads as (
+-- What the DAG must carry, topology_bytes and argument_bytes, is said by `dag_contents`. other_bytes is the rest: the
+-- functions' code, and what the serialisation repeats. How much of it is code no dump says, so it is no bound.
+with run_loads as (
     select
         run_id,
         cast(sum(dag_bytes) as double) as dag_bytes,
@@ -52,14 +23,13 @@ structures as (
         workflow,
         structure_hash,
         tasks_expected as tasks,
-        topology.edges,
-        topology.topology_bytes,
-        case when is_complete then arguments.argument_bytes end as argument_bytes,
+        edges,
+        topology_bytes,
+        argument_bytes,
         run_loads.dag_bytes as bytes_of_run,
         run_loads.load_ms as load_ms_of_run
     from run_summary
-    left join topology on run_summary.run_id = topology.run_id
-    left join arguments on run_summary.run_id = arguments.run_id
+    inner join dag_contents on run_summary.run_id = dag_contents.run_id
     left join run_loads on run_summary.run_id = run_loads.run_id
 ),
 
