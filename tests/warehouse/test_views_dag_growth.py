@@ -1,8 +1,8 @@
-"""dag_growth: how the serialised DAG grows with its tasks, and what it costs the workers."""
+"""dag_growth: how the serialised DAG grows with its tasks, and what it costs the workers. dag_contents: what it must carry."""
 
 import pytest
 
-from tests.warehouse.views import Row, derived, one
+from tests.warehouse.views import Row, derived, one, select, warehouse
 
 RUN = {"run_id": "r", "engine": "e", "workflow": "w", "structure_hash": "h", "expected_tasks": 3}
 EDGES = [
@@ -108,3 +108,41 @@ def test_huge_sizes_and_cycles_fail_nothing() -> None:
 def test_edges_without_an_end_and_a_dag_of_no_tasks_fail_nothing() -> None:
     row = growth(load(1), runs=[RUN | {"expected_tasks": 0}], edges=[{"run_id": "r", "task_id": "c"}])
     assert (row["bytes_per_task"], row["edges"], row["argument_bytes"]) == (None, 1, None)
+
+
+def test_what_a_runs_dag_holds_is_unknown_only_where_its_own_records_are_missing() -> None:
+    """r: all is known. s: no edges. t: a task left no metrics. u: a task does not say what it was given. v: nothing."""
+    names = {"r": ("aa", "bbb", "c"), "s": ("aa", "bbb", "c"), "t": ("aa", "bbb"), "u": ("aa", "bbb", "c"), "v": ()}
+    tasks: list[Row] = [
+        {"run_id": run, "task_id": task, "literal_bytes": None if (run, task) == ("u", "c") else 5}
+        for run, known in names.items()
+        for task in known
+    ]
+    found = derived(
+        "dag_contents",
+        runs=[RUN | {"run_id": run} for run in names],
+        edges=[edge | {"run_id": run} for run in "rtu" for edge in EDGES],
+        tasks=[*tasks, {"run_id": "r", "task_id": "c", "attempt": 2, "literal_bytes": 1}],
+    )
+    assert {row["run_id"]: (row["edges"], row["topology_bytes"], row["argument_bytes"]) for row in found} == {
+        "r": (2, 10, 11),  # ids of 2 + 3 + 1 and 2 edges of 2 numbers of 1 byte; 5 + 5 and the 1 of the last attempt
+        "s": (None, None, 15),
+        "t": (2, 10, None),
+        "u": (2, 10, None),
+        "v": (None, None, None),
+    }
+    assert len(found) == 5
+
+
+@pytest.mark.parametrize(("tasks", "number_bytes"), [(256, 1), (257, 2), (65_536, 2), (65_537, 4)])
+def test_edges_number_tasks_in_one_two_or_four_bytes(tasks: int, number_bytes: int) -> None:
+    with warehouse(runs=[RUN]) as connection:
+        connection.execute(
+            """
+            insert into edges (run_id, upstream_task_id, task_id)
+            select 'r', printf('%05d', n), printf('%05d', n + 1) from range(?) as numbers(n)
+            """,
+            [tasks - 1],
+        )
+        (row,) = select(connection, "from dag_contents")
+    assert (row["edges"], row["topology_bytes"]) == (tasks - 1, 5 * tasks + (tasks - 1) * 2 * number_bytes)
