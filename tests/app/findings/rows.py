@@ -17,12 +17,3 @@ def evidence(rows: Mapping[str, list[Row]], *views: str, selection: Selection | 
     wanted = {view.name for name in views for view in _needed(name)}
     create_views(connection, [view for view in core_views() if view.name in wanted])
     return Evidence(lambda sql, parameters: connection.execute(sql, dict(parameters)).df(), selection or Selection())
-
-
-def together(*runs: Rows) -> Rows:
-    """The rows of several runs, table by table."""
-    tables: Rows = {}
-    for one in runs:
-        for name, found in one.items():
-            tables.setdefault(name, []).extend(found)
-    return tables

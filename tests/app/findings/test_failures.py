@@ -10,9 +10,9 @@ from app.findings import find
 from app.findings.evidence import Evidence, Selection, of_reader
 from app.findings.failures import CAUSES, KINDS, QUESTIONS
 from app.findings.finding import Answer
-from tests.app.dumps import HOSTILE, LONG
+from tests.app.dumps import HOSTILE, LONG, merged
 from tests.app.findings import rows as hand_made
-from tests.app.findings.rows import Rows, together
+from tests.app.findings.rows import Rows
 from tests.warehouse.views import at
 from warehouse.connection import open_current
 from warehouse.home import Home
@@ -52,7 +52,7 @@ def rows(answer: Answer, kind: str) -> list[dict[str, Any]]:
 
 def test_a_dead_worker_is_told_with_the_tasks_it_took_down():
     """r1 lost b and c to one worker that never became ready; r2 is complete."""
-    answer = F21.compute(evidence(together(run(1, "a", "b"), run(2))))
+    answer = F21.compute(evidence(merged(run(1, "a", "b"), run(2))))
     assert answer.status == "answered"
     assert "**1 of 2 runs** is incomplete" in answer.sentence
     assert "2 of its 2 missing tasks are put down to a worker that never became ready" in answer.sentence
@@ -68,13 +68,13 @@ def test_a_dead_worker_is_told_with_the_tasks_it_took_down():
 
 
 def test_several_dead_workers_are_counted_and_the_worst_of_them_is_named():
-    answer = F21.compute(evidence(together(run(1, "a", "b"), run(2, "", "a"), run(3))))
+    answer = F21.compute(evidence(merged(run(1, "a", "b"), run(2, "", "a"), run(3))))
     assert "5 of their 5 missing tasks are put down to 2 workers that never became ready" in answer.sentence
     assert any("2 workers that never became ready (up to 3 to one)" in caveat for caveat in answer.caveats)
 
 
 def test_failed_tasks_are_told_with_what_they_kept_from_running_and_their_error():
-    answer = F21.compute(evidence(together(run(1, "ab", b="ValueError"), run(2))))
+    answer = F21.compute(evidence(merged(run(1, "ab", b="ValueError"), run(2))))
     assert "1 of its 1 missing task is put down to a task that failed" in answer.sentence
     assert "1 task is recorded as failed (`ValueError`)" in answer.sentence
     (error,) = rows(answer, "error")
@@ -88,7 +88,7 @@ def test_tasks_and_workers_are_each_told_with_their_own_most_frequent_error():
         one["tasks"][0]["exit_code"] = min(number, 10)
         for worker in one["invocations"]:
             worker["error_type"] = "SpotReclaimed"
-    answer = F21.compute(evidence(together(*runs)))
+    answer = F21.compute(evidence(merged(*runs)))
     assert (
         "11 tasks are recorded as failed (9 with `Frequent`); 33 workers say that they failed (`SpotReclaimed`)"
         in answer.sentence
@@ -96,9 +96,9 @@ def test_tasks_and_workers_are_each_told_with_their_own_most_frequent_error():
 
 
 def test_runs_whose_last_task_failed_are_not_passed_off_as_complete():
-    answer = F21.compute(evidence(together(run(1, c="ValueError"), run(2, c="ValueError"), run(3))))
+    answer = F21.compute(evidence(merged(run(1, c="ValueError"), run(2, c="ValueError"), run(3))))
     assert "No run is incomplete of 3 whose DAG is known, but **2 runs** ended in a failed last task" in answer.sentence
-    answer = F21.compute(evidence(together(run(1, c="ValueError"), run(2, "ab"))))
+    answer = F21.compute(evidence(merged(run(1, c="ValueError"), run(2, "ab"))))
     assert (
         "**1 of 2 runs** is incomplete" in answer.sentence
         and "**1 run** ended in a failed last task" in answer.sentence
@@ -126,7 +126,7 @@ def test_an_attempt_that_was_tried_again_is_no_lost_task():
 
 
 def test_what_has_no_cause_on_record_stays_unexplained():
-    answer = F21.compute(evidence(together(run(1, "ab"), run(2, "ac"))))
+    answer = F21.compute(evidence(merged(run(1, "ab"), run(2, "ac"))))
     assert "2 of their 2 missing tasks have no cause on record" in answer.sentence
     assert any("1 incomplete run lost no task that another waited for" in caveat for caveat in answer.caveats)
 
@@ -139,7 +139,7 @@ def test_injected_faults_are_told_from_others_and_those_without_a_trace_are_coun
         run(4, "a", "b"),
         run(5, fault="None"),
     ]
-    answer = F21.compute(evidence(together(*runs)))
+    answer = F21.compute(evidence(merged(*runs)))
     assert "2 incomplete runs had a fault injected" in answer.sentence
     (caveat,) = [text for text in answer.caveats if "Injected faults" in text]
     assert caveat.startswith("Of 3 runs with an injected fault 2 are incomplete, of the other 2 it is 1.")
@@ -149,15 +149,15 @@ def test_injected_faults_are_told_from_others_and_those_without_a_trace_are_coun
         and "does not tell one kind of fault from another" in caveat
     )
     assert "worker never ready 3 (2 injected)" in answer.figures[1].text
-    all_of_them = F21.compute(evidence(together(*runs[:2])))
+    all_of_them = F21.compute(evidence(merged(*runs[:2])))
     assert any(text.startswith("Of 2 runs with an injected fault 2 are incomplete. ") for text in all_of_them.caveats)
-    without = F21.compute(evidence(together(run(1, "a", "b"), run(2))))
+    without = F21.compute(evidence(merged(run(1, "a", "b"), run(2))))
     assert "injected" not in without.sentence + without.figures[1].text
 
 
 def test_at_most_twenty_runs_are_listed_those_that_lost_most_and_it_is_said():
     runs = [run(n, "a" if n > 21 else "ab", "b" if n > 21 else "c") for n in range(25)]
-    answer = F21.compute(evidence(together(*runs)))
+    answer = F21.compute(evidence(merged(*runs)))
     listed = rows(answer, "run")
     assert len(listed) == 20
     assert [row["run_id"] for row in listed[:4]] == ["r22", "r23", "r24", "r00"]
@@ -183,7 +183,7 @@ def test_hostile_names_are_shown_as_text():
         run(2, "ab", fault=LONG, b=LONG),
         run(3, "a", "b", LONG),
     ]
-    answer = find(F21, evidence(together(*runs))).answer
+    answer = find(F21, evidence(merged(*runs))).answer
     said = [
         answer.sentence,
         answer.left_out,

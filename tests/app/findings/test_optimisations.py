@@ -17,7 +17,7 @@ from app.findings.optimisations import QUESTIONS
 from app.findings.statistics import clustered_ratio, run_share
 from tests.app.dumps import HOSTILE, LONG, merged, one_run, take_in, write
 from tests.app.findings import rows as hand_made
-from tests.app.findings.rows import Rows, together
+from tests.app.findings.rows import Rows
 from tests.warehouse.views import Row, at, derived
 from warehouse.connection import open_current
 from warehouse.home import Home
@@ -72,7 +72,7 @@ def test_preload_holds_where_it_is_assigned_and_nearly_always_runs():
     """12 runs assign it to their one eligible task; 11 apply it, and 9 of these had the input in time."""
     runs = [run(number, applied=number < 11, used=number < 9) for number in range(12)]
     without = [run(number, "Q", assigned=False, applied=False) for number in range(20, 23)]
-    answer = F01.compute(evidence(together(*runs, *without)))
+    answer = F01.compute(evidence(merged(*runs, *without)))
     assert answer.status == "holds"
     assert "ran in **11 of 12** assigned tasks" in answer.sentence
     assert "assigned to 100 % of 12 eligible tasks" in answer.sentence
@@ -85,46 +85,46 @@ def test_preload_holds_where_it_is_assigned_and_nearly_always_runs():
 
 
 def test_preload_does_not_hold_where_it_is_never_assigned_or_hardly_ever_runs():
-    tables = together(*[run(n, assigned=False, applied=False) for n in range(3)])
+    tables = merged(*[run(n, assigned=False, applied=False) for n in range(3)])
     tables["optimizations"].append({"run_id": "r0", "task_id": "a", "optimization": "taskdup", "stage": "assigned"})
     never = F01.compute(evidence(tables))
     assert never.status == "does not hold"
     assert "never assigned, though 3 tasks are eligible in 3 runs" in never.sentence
     assert (never.n, never.counted) == (3, "runs with eligible tasks")
-    idle = F01.compute(evidence(together(*[run(n, applied=n == 0) for n in range(12)])))
+    idle = F01.compute(evidence(merged(*[run(n, applied=n == 0) for n in range(12)])))
     assert idle.status == "does not hold"
     assert "ran in **1 of 12** assigned" in idle.sentence
 
 
 def test_preload_is_mixed_where_it_runs_under_one_planner_and_never_under_another():
     runs = [run(n, "P" if n < 10 else "R", applied=n < 10) for n in range(20)]
-    answer = F01.compute(evidence(together(*runs)))
+    answer = F01.compute(evidence(merged(*runs)))
     assert answer.status == "mixed"
     assert "under `R`" in answer.sentence
 
 
 def test_about_half_of_many_runs_is_mixed_and_half_of_few_is_undecided():
-    assert F01.compute(evidence(together(*[run(n, applied=n % 2 == 0) for n in range(60)]))).status == "mixed"
-    few = F01.compute(evidence(together(*[run(n, applied=n % 2 == 0) for n in range(8)])))
+    assert F01.compute(evidence(merged(*[run(n, applied=n % 2 == 0) for n in range(60)]))).status == "mixed"
+    few = F01.compute(evidence(merged(*[run(n, applied=n % 2 == 0) for n in range(8)])))
     assert few.status == "not enough data" and "undecided" in few.sentence
-    five = F01.compute(evidence(together(*[run(n) for n in range(5)])))
+    five = F01.compute(evidence(merged(*[run(n) for n in range(5)])))
     assert five.status == "not enough data" and "too few runs" in five.sentence
 
 
 def test_what_nobody_recorded_is_not_known_and_never_counts_as_not_applied():
     lost = [run(n, applied=False, recorded=False) for n in range(7)]
-    answer = F01.compute(evidence(together(*lost)))
+    answer = F01.compute(evidence(merged(*lost)))
     assert answer.status == "not enough data"
     assert row(answer, "P")["applied"] is None and row(answer, "P")["not known if applied"] == 7
     assert "applied 7 not known" in answer.figures[0].text
-    some = F01.compute(evidence(together(*lost, *[run(n) for n in range(10, 20)])))
+    some = F01.compute(evidence(merged(*lost, *[run(n) for n in range(10, 20)])))
     assert some.status == "holds" and "**10 of 10**" in some.sentence
     assert "7 assigned tasks of which nothing tells" in some.left_out
 
 
 @pytest.mark.parametrize("question", [F01, F05], ids=lambda question: question.code)
 def test_where_no_optimisation_is_on_record_none_is_denied(question: Question):
-    answer = question.compute(evidence(together(*[run(n, assigned=False, applied=False) for n in range(8)])))
+    answer = question.compute(evidence(merged(*[run(n, assigned=False, applied=False) for n in range(8)])))
     assert answer.status == "not enough data"
     assert "No optimisation of any kind is on record" in answer.sentence
     assert "eligible tasks of 8 runs cannot be told" in answer.sentence and answer.n == 8
@@ -135,7 +135,7 @@ def test_plans_of_which_no_task_is_eligible_are_not_called_missing(question: Que
     runs = [run(n, assigned=False, applied=False) for n in range(8)]
     for one in runs:
         one["planned_tasks"] = [{**task, "worker_id": "1"} for task in one["planned_tasks"]]
-    answer = question.compute(evidence(together(*runs)))
+    answer = question.compute(evidence(merged(*runs)))
     assert answer.status == "not enough data" and answer.n == 8
     assert "None of 24 planned tasks in 8 runs is eligible" in answer.sentence
 
@@ -147,7 +147,7 @@ def test_eligible_tasks_of_planners_without_optimisations_do_not_deny_preload():
     first["optimizations"] = [
         {"run_id": "r1", "task_id": "a", "optimization": "prewarm", "stage": "assigned", "target_worker_id": "1"}
     ]
-    answer = F01.compute(evidence(together(first, run(2, "Q", assigned=False, applied=False))))
+    answer = F01.compute(evidence(merged(first, run(2, "Q", assigned=False, applied=False))))
     assert answer.status == "not enough data"
     assert "1 of 6 planned tasks is eligible, under planners that assign none" in answer.sentence
 
@@ -155,18 +155,18 @@ def test_eligible_tasks_of_planners_without_optimisations_do_not_deny_preload():
 def test_what_was_applied_without_a_record_of_assignment_is_said_too():
     for question, name in ((F01, "preload"), (F05, "taskdup")):
         runs = [run(n, optimization=name, assigned=n == 0, applied=n > 0) for n in range(8)]
-        answer = question.compute(evidence(together(*runs)))
+        answer = question.compute(evidence(merged(*runs)))
         assert "**0 of 1** assigned tasks" in answer.sentence
         assert "7 other tasks had it applied without a record of assignment" in answer.sentence
 
 
 def test_a_planner_whose_assignments_are_not_recorded_is_not_said_to_assign_none():
     runs = [run(n, "P" if n < 10 else "R", assigned=n < 10) for n in range(20)]
-    assert F01.compute(evidence(together(*runs))).status == "holds"
+    assert F01.compute(evidence(merged(*runs))).status == "holds"
 
 
 def test_without_a_plan_eligible_is_not_known_and_not_nought():
-    answer = F01.compute(evidence(together(*[run(n, planned=False) for n in range(8)])))
+    answer = F01.compute(evidence(merged(*[run(n, planned=False) for n in range(8)])))
     assert answer.status == "holds" and "eligible" not in answer.sentence
     assert row(answer, "P")["eligible"] is None
     assert "eligible not known" in answer.figures[0].text
@@ -175,7 +175,7 @@ def test_without_a_plan_eligible_is_not_known_and_not_nought():
 def test_task_duplication_is_applied_if_any_was_and_the_tag_that_tells_where_is_named():
     on = [run(n, optimization="taskdup", applied=n < 4, used=n < 3, tags={"dup": "on"}) for n in range(8)]
     off = [run(n, "P", optimization="taskdup", assigned=False, applied=False, tags={"dup": "off"}) for n in range(8, 18)]  # fmt: skip
-    answer = F05.compute(evidence(together(*on, *off)))
+    answer = F05.compute(evidence(merged(*on, *off)))
     assert answer.status == "holds"
     assert "assigned in 8 of 18 runs with eligible tasks" in answer.sentence
     assert "applied to **4 of 8** assigned tasks" in answer.sentence
@@ -198,12 +198,12 @@ def test_task_duplication_is_applied_if_any_was_and_the_tag_that_tells_where_is_
     ids=["assigned, not applied", "eligible, not assigned", "not recorded", "no plan", "applied, assignment unknown"],
 )
 def test_task_duplication_needs_a_record_to_be_denied(runs: list[Rows], status: str):
-    assert F05.compute(evidence(together(*runs))).status == status
+    assert F05.compute(evidence(merged(*runs))).status == status
 
 
 def test_task_duplication_is_denied_only_if_every_assigned_task_left_a_record():
     runs = [run(n, optimization="taskdup", applied=False, recorded=n == 0) for n in range(10)]
-    answer = F05.compute(evidence(together(*runs)))
+    answer = F05.compute(evidence(merged(*runs)))
     assert answer.status == "not enough data"
     assert (
         "applied to **0 of 1** assigned tasks that left a record, 0 %; of 9 others it is not known" in answer.sentence
@@ -214,7 +214,7 @@ def test_runs_that_assign_task_duplication_without_an_eligible_task_are_not_said
     runs = [run(n, optimization="taskdup", applied=False) for n in range(8)]
     for one in runs[:5]:
         one["planned_tasks"] = [{**task, "worker_id": "1"} for task in one["planned_tasks"]]
-    some, none = (F05.compute(evidence(together(*which))) for which in (runs, runs[:5]))
+    some, none = (F05.compute(evidence(merged(*which))) for which in (runs, runs[:5]))
     assert "assigned in 3 of 3 runs with eligible tasks and 5 others" in some.sentence and some.n == 3
     assert "assigned in 5 runs, none with eligible tasks," in none.sentence
     assert (none.n, none.counted) == (5, "runs that assign or apply it")
@@ -224,7 +224,7 @@ def test_runs_that_assign_task_duplication_without_an_eligible_task_are_not_said
 def test_an_optimisation_that_never_works_with_one_value_of_a_tag_is_pointed_out():
     broken = [run(n, applied=False, tags={"fixed": "no", "seed": str(n)}) for n in range(7)]
     fixed = [run(n, tags={"fixed": "yes", "seed": str(n)}) for n in range(7, 14)]
-    answer = F01.compute(evidence(together(*broken, *fixed)))
+    answer = F01.compute(evidence(merged(*broken, *fixed)))
     assert any(
         "tag `fixed`, applied of those assigned: 0 of 7 with `no`, 7 of 7 with `yes`" in c for c in answer.caveats
     )
@@ -234,7 +234,7 @@ def test_an_optimisation_that_never_works_with_one_value_of_a_tag_is_pointed_out
         (lambda n: n >= 5, lambda n: n >= 5),  # never with one value, but in fewer runs than it takes
     ):
         runs = [run(n, applied=applied(n), tags={"fixed": "yes" if fixed(n) else "no"}) for n in range(19)]
-        assert not any("mixes runs" in caveat for caveat in F01.compute(evidence(together(*runs))).caveats)
+        assert not any("mixes runs" in caveat for caveat in F01.compute(evidence(merged(*runs))).caveats)
 
 
 def test_the_hooks_named_are_those_the_view_knows():
@@ -257,7 +257,7 @@ def test_a_conflict_is_told_with_its_hooks_its_place_and_what_became_of_it():
     one = run(1, optimization="taskdup")
     one["optimizations"].append({"run_id": "r1", "task_id": "a", "optimization": "wukong", "stage": "assigned"})
     other = run(2, "Q", optimization="preload")
-    answer = F20.compute(evidence(together(one, other)))
+    answer = F20.compute(evidence(merged(one, other)))
     assert "**1 task** in 1 run has two optimisations" in answer.sentence
     assert "`override_should_upload_output` and `update_dependency_counters`" in answer.sentence
     assert "in `w` under `P`" in answer.sentence
@@ -275,13 +275,13 @@ def test_conflicts_in_more_places_than_the_table_holds_are_all_counted():
     twice = [run(n, "Q", applied=False) for n in range(100, 158)]
     for one in twice:
         one["optimizations"] *= 2
-    answer = F20.compute(evidence(together(*runs, *twice)))
+    answer = F20.compute(evidence(merged(*runs, *twice)))
     assert "**118 tasks** in 118 runs" in answer.sentence
     assert "task duplication and WUKONG's own" in answer.sentence and "above all" not in answer.sentence
     assert "of 60 such tasks both were applied in 0 (not known in 60)" in answer.sentence
     assert "1 other pair in the table" in answer.sentence
     assert "task duplication + WUKONG's own 60 in 60 runs; pre-load + pre-load 58 in 58 runs" in answer.figures[0].text
-    alone = F20.compute(evidence(together(*twice)))
+    alone = F20.compute(evidence(merged(*twice)))
     assert (
         "pre-load assigned twice, which overrides `override_handle_inputs`, above all in `w` under `Q`"
         in alone.sentence
@@ -300,7 +300,7 @@ def test_without_conflicts_the_combinations_are_counted():
     one = run(1)
     one["optimizations"].append({"run_id": "r1", "task_id": "c", "optimization": "prewarm", "stage": "assigned"})
     one["optimizations"].append({"run_id": "r1", "task_id": "b", "optimization": "new kind", "stage": "assigned"})
-    answer = F20.compute(evidence(together(one, run(2), run(3, optimization="taskdup"))))
+    answer = F20.compute(evidence(merged(one, run(2), run(3, optimization="taskdup"))))
     assert (
         "of 4 tasks with an assigned optimisation 1 has two or more (pre-load with pre-warm 1), which override different hooks"
         in answer.sentence
@@ -317,7 +317,7 @@ def test_nothing_and_hostile_names_give_an_answer(question: Any):
     assert question.compute(evidence({})).status == "not enough data"
     assert question.compute(evidence({"runs": [{"run_id": "r"}]})).status == "not enough data"
     runs = [run(n, HOSTILE if n % 2 else LONG, tags={HOSTILE: LONG if n < 9 else "x"}) for n in range(18)]
-    tables = together(*runs, run(90, None), run(91, None, optimization="taskdup"))
+    tables = merged(*runs, run(90, None), run(91, None, optimization="taskdup"))
     tables["optimizations"] += [
         {"run_id": "r1", "task_id": "c", "optimization": HOSTILE, "stage": "assigned"},
         {"run_id": "r1", "task_id": "c", "optimization": LONG, "stage": "applied"},
@@ -335,7 +335,7 @@ def test_nothing_and_hostile_names_give_an_answer(question: Any):
 
 
 def test_more_groups_than_a_chart_can_hold_are_in_the_table_and_the_text_says_so():
-    answer = F01.compute(evidence(together(*[run(n, f"P{n:02d}") for n in range(20)])))
+    answer = F01.compute(evidence(merged(*[run(n, f"P{n:02d}") for n in range(20)])))
     assert len(answer.table[answer.table["optimisation"] == "pre-load"]) == 20
     assert "12 smaller groups are in the table only" in answer.figures[0].text
 
