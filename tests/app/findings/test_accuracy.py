@@ -11,15 +11,10 @@ import pytest
 
 from app.findings import accuracy
 from app.findings.evidence import Selection, of_reader
-from app.findings.finding import Answer
 from tests.app.dumps import HOSTILE, merged, one_run, take_in, write
+from tests.app.findings.homes import answer
 from warehouse.connection import open_current
 from warehouse.home import Home
-
-
-def answer(home: Home, selection: Selection | None = None) -> Answer:
-    with open_current(home) as reader:
-        return accuracy.QUESTIONS[0].compute(of_reader(reader, selection))
 
 
 def run_off_by(number: int, factor: float, **run: Any) -> dict[str, list[dict[str, Any]]]:
@@ -59,7 +54,7 @@ def test_errors_of_hand_made_runs_are_those_worked_out_by_hand(tmp_path: Path) -
     # Nine runs of one history: off by 80 % in the first third, 40 % in the second, 20 % in the last, always too high.
     factors = [1.8] * 3 + [1.4] * 3 + [1.2] * 3
     home = take_in(tmp_path / "h", write(tmp_path / "d", merged(*(run_off_by(i, f) for i, f in enumerate(factors)))))
-    found = answer(home)
+    found = answer(home, "F07")
     row = found.table.set_index("metric").loc["makespan"]
     assert (row["runs"], row["runs_early"], row["runs_late"]) == (9, 3, 3)
     assert row["median_relative_error"] == pytest.approx(0.4)
@@ -75,7 +70,7 @@ def test_errors_of_hand_made_runs_are_those_worked_out_by_hand(tmp_path: Path) -
 def test_two_planners_with_the_same_improvement_are_called_better(tmp_path: Path) -> None:
     factors = [1.8, 1.81, 1.82, 1.4, 1.4, 1.4, 1.2, 1.21, 1.22]
     runs = [run_off_by(i, f, workflow=w) for w in ("one", "two") for i, f in enumerate(factors)]
-    found = answer(take_in(tmp_path / "h", write(tmp_path / "d", merged(*runs))))
+    found = answer(take_in(tmp_path / "h", write(tmp_path / "d", merged(*runs))), "F07")
     assert found.effect is not None
     assert found.effect.value == pytest.approx(0.21 / 0.81)
     assert found.effect.high is not None and found.effect.high < 1
@@ -167,7 +162,7 @@ def test_recorded_runs_have_the_errors_that_sql_finds(sample_home: Home) -> None
     """
     with open_current(sample_home) as reader:
         expected = {row["metric"]: row for row in reader.frame(sql, {}).to_dict("records")}
-    found = answer(sample_home)
+    found = answer(sample_home, "F07")
     assert found.status == "answered"
     for metric, name in accuracy.NAMES.items():
         row = found.table.set_index("metric").loc[name]
@@ -178,29 +173,29 @@ def test_recorded_runs_have_the_errors_that_sql_finds(sample_home: Home) -> None
 
 
 def test_a_selection_is_respected(sample_home: Home) -> None:
-    part = answer(sample_home, Selection(values=(("planner", ("UniformPlanner",)),)))
-    assert 0 < part.n < answer(sample_home).n
+    part = answer(sample_home, "F07", Selection(values=(("planner", ("UniformPlanner",)),)))
+    assert 0 < part.n < answer(sample_home, "F07").n
 
 
 @pytest.mark.parametrize("name", ["nobody", "WUKONGPlanner"])
 def test_selections_without_predictions_say_so(sample_home: Home, name: str) -> None:
-    found = answer(sample_home, Selection(values=(("planner", (name,)),)))
+    found = answer(sample_home, "F07", Selection(values=(("planner", (name,)),)))
     assert found.status == "not enough data"
     assert "none has a prediction" in found.sentence
 
 
 def test_a_single_run_and_hostile_names_give_an_answer(tmp_path: Path) -> None:
-    one = answer(take_in(tmp_path / "a", write(tmp_path / "da", one_run(1))))
+    one = answer(take_in(tmp_path / "a", write(tmp_path / "da", one_run(1))), "F07")
     assert one.status == "not enough data"
     assert "1 run" in one.sentence
     runs = [run_off_by(i, 1.5, workflow=HOSTILE, planner=HOSTILE) for i in range(12)]
-    hostile = answer(take_in(tmp_path / "b", write(tmp_path / "db", merged(*runs))))
+    hostile = answer(take_in(tmp_path / "b", write(tmp_path / "db", merged(*runs))), "F07")
     assert hostile.status == "answered"
     assert "<img" not in hostile.sentence + hostile.left_out + "".join(hostile.caveats)
 
 
 def test_an_empty_warehouse_of_runs_gives_an_answer(tmp_path: Path) -> None:
-    found = answer(take_in(tmp_path / "h", write(tmp_path / "d", one_run(1, planned=False))))
+    found = answer(take_in(tmp_path / "h", write(tmp_path / "d", one_run(1, planned=False))), "F07")
     assert (found.status, found.n) == ("not enough data", 0)
 
 

@@ -5,25 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 
-from app.findings import active_periods
-from app.findings.evidence import Selection, of_reader
-from app.findings.finding import Answer
+from app.findings.evidence import Selection
 from tests.app.dumps import HOSTILE, LONG, merged, one_run, take_in, write
-from warehouse.connection import open_current
+from tests.app.findings.homes import answer, rows
 from warehouse.home import Home
-
-
-def answer(home: Home, selection: Selection | None = None) -> Answer:
-    with open_current(home) as reader:
-        return active_periods.QUESTIONS[0].compute(of_reader(reader, selection))
-
-
-def rows(home: Home, sql: str, parameters: dict[str, Any] | None = None) -> pd.DataFrame:
-    with open_current(home) as reader:
-        return reader.frame(sql, parameters or {})
 
 
 def taken_in(tmp_path: Path, *runs: dict[str, list[dict[str, Any]]]) -> Home:
@@ -32,7 +19,7 @@ def taken_in(tmp_path: Path, *runs: dict[str, list[dict[str, Any]]]) -> Home:
 
 def test_what_is_missed_is_all_before_the_first_task(tmp_path: Path) -> None:
     # Run i: requested at 0.1 s, first task at 0.4 s, end at 1.0 + 0.1 i s: 300 of 900 + 100 i ms are missed.
-    found = answer(taken_in(tmp_path, *(one_run(i) for i in range(6))))
+    found = answer(taken_in(tmp_path, *(one_run(i) for i in range(6))), "F11")
     assert found.effect is not None
     assert found.effect.value == pytest.approx(6 * 300 / (6 * 900 + 1500))
     assert found.effect.low is not None and found.effect.low < found.effect.value < (found.effect.high or 0)
@@ -50,7 +37,7 @@ def test_planned_states_are_counted_against_what_happened(tmp_path: Path) -> Non
     for run in runs[:2]:
         run["invocations"][0]["reported_state"] = "warm"
     runs[6]["planned_tasks"][0]["startup_state"] = "warm"
-    found = answer(taken_in(tmp_path, *runs))
+    found = answer(taken_in(tmp_path, *runs), "F11")
     assert (
         "Plans expected 6 cold starts where 5 happened: 2 planned cold were warm, 1 planned warm were cold"
         in found.sentence
@@ -72,7 +59,7 @@ def test_a_start_made_warm_by_a_pre_warm_is_told_apart(tmp_path: Path) -> None:
                 event | {"stage": "assigned"},
                 event | {"stage": "applied", "happened_at": "2026-01-01T10:00:00.050"},
             ]
-    assert "2 planned cold were warm (1 of them pre-warmed)" in answer(taken_in(tmp_path, *runs)).sentence
+    assert "2 planned cold were warm (1 of them pre-warmed)" in answer(taken_in(tmp_path, *runs), "F11").sentence
 
 
 def test_start_up_on_critical_paths_is_what_the_plan_waits_for_against_what_was_waited(tmp_path: Path) -> None:
@@ -80,13 +67,13 @@ def test_start_up_on_critical_paths_is_what_the_plan_waits_for_against_what_was_
     runs = [one_run(i) for i in range(6)]
     for run in runs:
         run["planned_tasks"][0]["start_offset_ms"] = 150
-    found = answer(taken_in(tmp_path, *runs))
+    found = answer(taken_in(tmp_path, *runs), "F11")
     assert "on critical paths they wait 900 ms for start-up where 1.80 s was waited, 50.0 %" in found.sentence
     assert any("predict 1.80 s of start-up" in caveat and "900 ms of it (50.0 %)" in caveat for caveat in found.caveats)
 
 
 def test_runs_without_plans_say_that_nothing_is_known_of_plans(tmp_path: Path) -> None:
-    found = answer(taken_in(tmp_path, *(one_run(i, planned=False) for i in range(6))))
+    found = answer(taken_in(tmp_path, *(one_run(i, planned=False) for i in range(6))), "F11")
     assert found.status == "answered"
     assert "Plans" not in found.sentence and "Runs with plans" in found.would_change
 
@@ -94,7 +81,7 @@ def test_runs_without_plans_say_that_nothing_is_known_of_plans(tmp_path: Path) -
 def test_workers_without_a_known_end_are_left_out_and_counted(tmp_path: Path) -> None:
     runs = [one_run(i) for i in range(6)]
     runs[0]["tasks"] = []
-    found = answer(taken_in(tmp_path, *runs))
+    found = answer(taken_in(tmp_path, *runs), "F11")
     assert found.n == 5
     assert found.left_out.startswith("1 worker without")
 
@@ -103,22 +90,22 @@ def test_workers_whose_first_task_starts_before_their_request_are_left_out_and_c
     # The first task starts at 0.4 s, the request is recorded at 0.5 s: without start-up the worker would be active longer.
     runs = [one_run(i) for i in range(7)]
     runs[0]["invocations"][0] |= {"requested_at": "2026-01-01T10:00:00.500", "ready_at": "2026-01-01T10:00:00.550"}
-    found = answer(taken_in(tmp_path / "some", *runs))
+    found = answer(taken_in(tmp_path / "some", *runs), "F11")
     assert found.n == 6
     assert found.left_out.startswith("0 workers without") and "1 whose first task starts before their request" in found.left_out  # fmt: skip
     # Runs 1 to 6: 300 of 900 + 100 i ms; the median is between 300 / 1200 and 300 / 1300.
     assert found.table["missed_in_median_worker"][0] == pytest.approx((300 / 1200 + 300 / 1300) / 2)
-    assert answer(taken_in(tmp_path / "all", runs[0])).status == "not enough data"
+    assert answer(taken_in(tmp_path / "all", runs[0]), "F11").status == "not enough data"
 
 
 def test_runs_that_all_agree_have_no_interval(tmp_path: Path) -> None:
-    found = answer(taken_in(tmp_path, *(one_run(0, f"w{i}") for i in range(6))))
+    found = answer(taken_in(tmp_path, *(one_run(0, f"w{i}") for i in range(6))), "F11")
     assert found.effect is not None and (found.effect.value, found.effect.low) == (pytest.approx(300 / 900), None)
     assert "interval" not in found.sentence and "waited, 100 % of it" in found.sentence
 
 
 def test_the_recorded_runs_give_the_figures_of_sql_written_apart(sample_home: Home) -> None:
-    found = answer(sample_home)
+    found = answer(sample_home, "F11")
     periods = rows(
         sample_home,
         """
@@ -146,18 +133,18 @@ def test_the_recorded_runs_give_the_figures_of_sql_written_apart(sample_home: Ho
 
 def test_every_figure_is_of_the_selected_runs(sample_home: Home) -> None:
     planner = rows(sample_home, "select max(planner) as planner from run_summary")["planner"][0]
-    found = answer(sample_home, Selection((("planner", (planner,)),)))
+    found = answer(sample_home, "F11", Selection((("planner", (planner,)),)))
     assert set(found.table["planner"]) == {"(all)", planner}
-    assert found.table["workers"][1:].sum() == found.n < answer(sample_home).n
+    assert found.table["workers"][1:].sum() == found.n < answer(sample_home, "F11").n
 
 
 def test_nothing_selected_one_run_and_hostile_names_have_an_answer(tmp_path: Path) -> None:
     # Two planners whose names read the same once shortened stay two bars.
     runs = [one_run(1, HOSTILE, HOSTILE), one_run(2, "a", f"{LONG}b{LONG}"), one_run(3, "b", f"{LONG}c{LONG}")]
     home = taken_in(tmp_path, *runs)
-    assert answer(home, Selection((("workflow", ("no such",)),))).status == "not enough data"
-    assert answer(home, Selection((("workflow", ("a",)),))).effect is not None
-    found = answer(home)
+    assert answer(home, "F11", Selection((("workflow", ("no such",)),))).status == "not enough data"
+    assert answer(home, "F11", Selection((("workflow", ("a",)),))).effect is not None
+    found = answer(home, "F11")
     assert found.status == "answered"
     (drawn,) = (figure.drawn.to_dict() for figure in found.figures)
     data = max(drawn["datasets"].values(), key=len)

@@ -9,23 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from app.findings import cold_starts
 from app.findings.cold_start_costs import GROUP, cold_share, cost
-from app.findings.evidence import Selection, of_reader
-from app.findings.finding import Answer
+from app.findings.evidence import Selection
 from tests.app.dumps import HOSTILE, merged, one_run, take_in, write
-from warehouse.connection import open_current
+from tests.app.findings.homes import answer, rows
 from warehouse.home import Home
-
-
-def answer(home: Home, selection: Selection | None = None) -> Answer:
-    with open_current(home) as reader:
-        return cold_starts.QUESTIONS[0].compute(of_reader(reader, selection))
-
-
-def rows(home: Home, sql: str, parameters: dict[str, Any] | None = None) -> pd.DataFrame:
-    with open_current(home) as reader:
-        return reader.frame(sql, parameters or {})
 
 
 def run_with(number: int, cold_ms: int = 1000, warm_ms: int = 400, **run: Any) -> dict[str, list[dict[str, Any]]]:
@@ -51,7 +39,7 @@ def taken_in(tmp_path: Path, *runs: dict[str, list[dict[str, Any]]], **more: lis
 def test_what_cold_starts_cost_is_what_they_take_beyond_warm_ones(tmp_path: Path) -> None:
     # Six cold starts of 1000 ms beside warm ones of 400 ms: 6 * 0.6 s, all waited for on the path, at 1 GB.
     price = [{"environment": "here", "gb_second_usd": 0.5, "request_usd": 0, "source": "a list", "as_of": "2026-01-01"}]
-    found = answer(taken_in(tmp_path, *(run_with(i) for i in range(6)), prices=price))
+    found = answer(taken_in(tmp_path, *(run_with(i) for i in range(6)), prices=price), "F10")
     assert found.status == "answered"
     assert "a cold one took 600 ms longer than a warm one in the median, 3.60 s of worker time in all (3.60 GB-seconds or 1.8 USD)" in found.sentence  # fmt: skip
     assert any("3.60 s of it are on critical paths" in caveat for caveat in found.caveats)
@@ -68,14 +56,16 @@ def test_a_start_that_nobody_waits_for_is_not_on_the_critical_path(tmp_path: Pat
     for i, run in enumerate(runs):
         run["tasks"][0]["started_at"] = f"2026-01-01T10:{i:02d}:00.400"
         run["tasks"][1]["started_at"] = f"2026-01-01T10:{i:02d}:00.700"
-    found = answer(taken_in(tmp_path, *runs))
+    found = answer(taken_in(tmp_path, *runs), "F10")
     assert "3.60 s of worker time in all" in found.sentence
     assert any("2.34 s of it are on critical paths" in caveat for caveat in found.caveats)
 
 
 def test_no_total_is_told_that_contradicts_the_median(tmp_path: Path) -> None:
     # Cold 1000 ms each; warm 400 ms five times and once 20 s: in the median 600 ms longer, on average 2.7 s shorter.
-    found = answer(taken_in(tmp_path, *(run_with(i, warm_ms=400 if i else 20_000) for i in range(6)), *six_more()))
+    found = answer(
+        taken_in(tmp_path, *(run_with(i, warm_ms=400 if i else 20_000) for i in range(6)), *six_more()), "F10"
+    )
     assert "600 ms longer than a warm one in the median but less long on average, so no total is told" in found.sentence
     assert not any("on critical paths" in caveat for caveat in found.caveats)
 
@@ -93,7 +83,7 @@ def test_what_cold_starts_of_unknown_memory_cost_is_no_number_of_gb_seconds(tmp_
     for run in runs:
         for row in (*run["tasks"], *run["invocations"]):
             row["memory_mb"] = None
-    found = answer(taken_in(tmp_path, *runs))
+    found = answer(taken_in(tmp_path, *runs), "F10")
     assert "3.60 s of worker time in all. " in found.sentence
     assert "6 cold starts of unknown memory in no GB-seconds" in found.left_out
 
@@ -103,18 +93,18 @@ def test_a_price_of_one_environment_is_told_of_its_gb_seconds_alone(tmp_path: Pa
     for run in runs[6:]:
         run["runs"][0]["environment"] = "elsewhere"
     price = [{"environment": "here", "gb_second_usd": 0.00001, "request_usd": 0, "source": "a list"}]
-    told = answer(taken_in(tmp_path, *runs, prices=price)).sentence
+    told = answer(taken_in(tmp_path, *runs, prices=price), "F10").sentence
     assert "(7.20 GB-seconds, of which 3.60 have a price: 0.000036 USD)" in told
 
 
 def test_without_a_price_it_says_so_and_how_to_give_one(tmp_path: Path) -> None:
-    found = answer(taken_in(tmp_path, *(run_with(i) for i in range(6))))
+    found = answer(taken_in(tmp_path, *(run_with(i) for i in range(6))), "F10")
     assert "USD" not in found.sentence
     assert any("No price is known" in caveat and "flowscope ingest prices.jsonl" in caveat for caveat in found.caveats)
 
 
 def test_cold_starts_that_take_no_longer_cost_nothing(tmp_path: Path) -> None:
-    found = answer(taken_in(tmp_path, *(run_with(i, cold_ms=400, warm_ms=1000) for i in range(6))))
+    found = answer(taken_in(tmp_path, *(run_with(i, cold_ms=400, warm_ms=1000) for i in range(6))), "F10")
     assert "they were faster than warm ones" in found.sentence
     assert "critical paths" not in found.sentence
 
@@ -123,7 +113,7 @@ def test_unknown_starts_are_counted_apart(tmp_path: Path) -> None:
     runs = [run_with(i) for i in range(6)]
     for run in runs[:2]:
         run["invocations"][1] |= {"reported_state": None, "ready_at": None}
-    found = answer(taken_in(tmp_path, *runs))
+    found = answer(taken_in(tmp_path, *runs), "F10")
     assert found.n == 10, "6 cold and 4 warm"
     assert found.sentence.startswith("**60.0 %**")
     assert found.left_out.startswith("2 starts of unknown state (2 never became ready)")
@@ -142,7 +132,7 @@ def test_pre_warms_are_counted_and_their_saving_is_an_estimate(tmp_path: Path) -
         run["optimizations"] = [event | {"stage": "assigned"}]
         if i < 3:
             run["optimizations"].append(event | {"stage": "applied", "happened_at": f"2026-01-01T10:{i:02d}:00.050"})
-    found = answer(taken_in(tmp_path, *runs))
+    found = answer(taken_in(tmp_path, *runs), "F10")
     assert found.sentence.endswith(
         "Of 4 pre-warms assigned that left a record, 3 ran; 3 of these met a warm start, saving an estimated 1.80 s of start-up."
     )
@@ -157,7 +147,7 @@ def test_pre_warms_of_unknown_fate_are_left_out_of_those_that_ran(tmp_path: Path
         run["optimizations"] = [event | {"stage": "assigned"}]
     runs[0]["optimizations"].append(event | {"run_id": "run-wf-0", "stage": "applied", "happened_at": "2026-01-01T10:00:00.050"})  # fmt: skip
     del runs[1]["tasks"][0]
-    found = answer(taken_in(tmp_path, *runs))
+    found = answer(taken_in(tmp_path, *runs), "F10")
     assert "Of 5 pre-warms assigned that left a record, 1 ran; 1 of these met a warm start" in found.sentence
     assert "1 assigned pre-warm of which nothing tells" in found.left_out
 
@@ -167,15 +157,15 @@ def test_pre_warms_that_ran_without_being_assigned_are_told_apart(tmp_path: Path
     for i, run in enumerate(runs):
         event = {"run_id": run["runs"][0]["run_id"], "task_id": "f+a", "optimization": "prewarm", "target_worker_id": "w2"}  # fmt: skip
         run["optimizations"] = [event | {"stage": "applied", "happened_at": f"2026-01-01T10:{i:02d}:00.050"}]
-    assert "2 pre-warms ran without being assigned; 2 of these met a warm start" in answer(taken_in(tmp_path, *runs)).sentence  # fmt: skip
+    assert "2 pre-warms ran without being assigned; 2 of these met a warm start" in answer(taken_in(tmp_path, *runs), "F10").sentence  # fmt: skip
 
 
 def test_workers_without_a_run_are_named_where_everything_is_selected(tmp_path: Path) -> None:
     stray = [{"invocation_id": f"free{i}", "requested_at": "2026-01-02T10:00:00", "ready_at": "2026-01-02T10:00:01", "reported_state": "cold"} for i in range(3)]  # fmt: skip
     home = taken_in(tmp_path / "some", run_with(1), invocations=stray)
-    assert answer(home).left_out.endswith("; 3 invocations without a run.")
-    assert "without a run." not in answer(home, Selection((("workflow", ("wf",)),))).left_out
-    alone = answer(take_in(tmp_path / "home", write(tmp_path / "dump", {"invocations": stray})))
+    assert answer(home, "F10").left_out.endswith("; 3 invocations without a run.")
+    assert "without a run." not in answer(home, "F10", Selection((("workflow", ("wf",)),))).left_out
+    alone = answer(take_in(tmp_path / "home", write(tmp_path / "dump", {"invocations": stray})), "F10")
     assert alone.sentence == "No run of this selection has a worker start on record; 3 invocations without a run cannot be counted."  # fmt: skip
 
 
@@ -187,14 +177,14 @@ def test_a_tag_for_pre_warming_is_told_before_and_after(tmp_path: Path) -> None:
             run["invocations"][0]["reported_state"] = "warm"
         run["run_tags"] = [{"run_id": run["runs"][0]["run_id"], "tag": "prewarm", "value": "on" if i >= 6 else "off"}]
         runs.append(run)
-    told = answer(taken_in(tmp_path, *runs)).caveats[-1]
+    told = answer(taken_in(tmp_path, *runs), "F10").caveats[-1]
     # Wilson's intervals of 3 and of 0 of 6: runs that all agree are six cases.
     assert "with tag `prewarm` `off` 50.0 % (95 % interval 18.8 to 81.2 %) of starts were cold (6 runs)" in told
     assert "with tag `prewarm` `on` 0 % (95 % interval 0 to 39.0 %) of starts were cold (6 runs)" in told
 
 
 def test_the_recorded_runs_are_counted_and_costed_as_in_sql_written_apart(sample_home: Home) -> None:
-    found = answer(sample_home)
+    found = answer(sample_home, "F10")
     counts = rows(sample_home, "select sum(cold_starts) as cold, sum(warm_starts) as warm, sum(unknown_starts) as unknown from run_summary").iloc[0]  # fmt: skip
     assert found.effect is not None
     assert found.effect.value == pytest.approx(counts["cold"] / (counts["cold"] + counts["warm"]))
@@ -217,21 +207,23 @@ def test_the_recorded_runs_are_counted_and_costed_as_in_sql_written_apart(sample
 
 def test_every_figure_is_of_the_selected_runs(sample_home: Home) -> None:
     workflow = rows(sample_home, "select min(workflow) as workflow from run_summary")["workflow"][0]
-    found = answer(sample_home, Selection((("workflow", (workflow,)),)))
+    found = answer(sample_home, "F10", Selection((("workflow", (workflow,)),)))
     counts = rows(sample_home, "select sum(cold_starts) as cold, sum(warm_starts) as warm from run_summary where workflow = $w", {"w": workflow}).iloc[0]  # fmt: skip
     assert found.n == counts["cold"] + counts["warm"]
-    assert found.table["starts"][1:].sum() == found.table["starts"][0] < answer(sample_home).table["starts"][0]
+    assert found.table["starts"][1:].sum() == found.table["starts"][0] < answer(sample_home, "F10").table["starts"][0]
 
 
 def test_nothing_selected_and_one_run_and_hostile_names_have_an_answer(tmp_path: Path) -> None:
     run = run_with(1, workflow=HOSTILE, planner=HOSTILE)
     run["runs"][0] |= {"environment": HOSTILE, "engine": HOSTILE}
     home = taken_in(tmp_path, run)
-    assert answer(home, Selection((("workflow", ("no such",)),))).status == "not enough data"
-    one = answer(home)
+    assert answer(home, "F10", Selection((("workflow", ("no such",)),))).status == "not enough data"
+    one = answer(home, "F10")
     assert one.status == "answered"
     assert one.effect is not None and (one.effect.value, one.effect.low) == (0.5, None), "one run has no interval"
-    assert answer(taken_in(tmp_path / "one", one_run(1))).sentence.startswith("**100 %** of 1 worker start was cold;")
+    assert answer(taken_in(tmp_path / "one", one_run(1)), "F10").sentence.startswith(
+        "**100 %** of 1 worker start was cold;"
+    )
     for figure in one.figures:
         figure.drawn.to_dict()
 
@@ -239,7 +231,7 @@ def test_nothing_selected_and_one_run_and_hostile_names_have_an_answer(tmp_path:
 def test_runs_without_a_record_of_workers_say_what_is_missing(tmp_path: Path) -> None:
     run = one_run(1)
     del run["invocations"]
-    found = answer(taken_in(tmp_path, run))
+    found = answer(taken_in(tmp_path, run), "F10")
     assert found.status == "not enough data"
     assert "Start records" in found.would_change
 

@@ -17,6 +17,7 @@ from app.findings.evidence import Evidence, Selection, of_reader
 from app.findings.finding import Answer
 from app.findings.matching import RUNS, compare
 from tests.app.dumps import HOSTILE, LONG, merged, one_run, take_in, write
+from tests.app.findings.homes import answer
 from warehouse.connection import Reader, open_current
 from warehouse.home import Home
 
@@ -40,13 +41,8 @@ def seeded(tables: dict[str, list[dict[str, Any]]], number: int) -> dict[str, li
     return merged(tables, {"run_tags": [{"run_id": tables["runs"][0]["run_id"], "tag": "seed", "value": str(number)}]})
 
 
-def answer(home: Home, selection: Selection | None = None) -> Answer:
-    with open_current(home) as reader:
-        return find(QUESTIONS[0], of_reader(reader, selection)).answer
-
-
 def answered(tmp_path: Path, *runs: dict[str, list[dict[str, Any]]]) -> Answer:
-    return answer(take_in(tmp_path / "home", write(tmp_path / "dump", merged(*runs))))
+    return answer(take_in(tmp_path / "home", write(tmp_path / "dump", merged(*runs))), "F09")
 
 
 def row(found: Answer, metric: str) -> dict[str, Any]:
@@ -142,7 +138,7 @@ def test_names_of_environments_are_shown_as_text(tmp_path: Path) -> None:
 
 def test_a_selection_of_no_run_or_one_gives_an_answer(sample_home: Home) -> None:
     for runs in ((), ("no such run",)):
-        found = answer(sample_home, Selection(runs=runs, where="false"))
+        found = answer(sample_home, "F09", Selection(runs=runs, where="false"))
         assert (found.status, found.n, found.figures) == ("not enough data", 0, ())
 
 

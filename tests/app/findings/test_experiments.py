@@ -10,21 +10,14 @@ from typing import Any
 
 import pytest
 
-from app.findings import QUESTIONS, find
-from app.findings.evidence import Selection, of_reader
-from app.findings.finding import Answer
+from app.findings.evidence import Selection
 from app.markdown import to_text
 from tests.app import dumps
+from tests.app.findings.homes import answer
 from warehouse.connection import open_current
 from warehouse.home import Home
 
 Change = Callable[[int, dict[str, list[dict[str, Any]]]], dict[str, str]]
-
-
-def answer(home: Home, code: str, selection: Selection | None = None) -> Answer:
-    question = next(question for question in QUESTIONS if question.code == code)
-    with open_current(home) as reader:
-        return find(question, of_reader(reader, selection)).answer
 
 
 def world(root: Path, n: int, changes: dict[str, Change]) -> Home:

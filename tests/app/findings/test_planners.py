@@ -16,6 +16,7 @@ from app.findings.finding import Answer
 from app.findings.planners import QUESTIONS, contest, frontier
 from app.findings.standings import common, fitted
 from tests.app.dumps import HOSTILE, LONG, merged, one_run, take_in, write
+from tests.app.findings.homes import answer
 from warehouse.connection import open_current
 from warehouse.home import Home
 
@@ -42,18 +43,13 @@ def died(number: int, workflow: str, planner: str) -> dict[str, list[dict[str, A
     return tables | {"tasks": tables["tasks"][:1]}
 
 
-def answer(home: Home, selection: Selection | None = None) -> Answer:
-    with open_current(home) as reader:
-        return find(QUESTIONS[0], of_reader(reader, selection)).answer
-
-
 def answered(tmp_path: Path, *runs: dict[str, list[dict[str, Any]]], prices: bool = False) -> Answer:
     tables = merged(*runs)
     if prices:
         tables["prices"] = [
             {"environment": "here", "gb_second_usd": 1e-5, "request_usd": 0, "source": "x", "as_of": "2026-01-01"}
         ]
-    return answer(take_in(tmp_path / "home", write(tmp_path / "dump", tables)))
+    return answer(take_in(tmp_path / "home", write(tmp_path / "dump", tables)), "F23")
 
 
 def of_rows(*rows: dict[str, Any]) -> Answer:
@@ -226,7 +222,7 @@ def test_selections_of_no_run_or_of_incomplete_ones_give_an_answer(sample_home: 
     with open_current(sample_home) as reader:
         lost = tuple(reader.frame("select run_id from run_summary where not is_complete")["run_id"])
     for runs in ((), lost):
-        found = answer(sample_home, Selection(runs=runs, where="not is_complete"))
+        found = answer(sample_home, "F23", Selection(runs=runs, where="not is_complete"))
         assert found.status == "not enough data"
 
 

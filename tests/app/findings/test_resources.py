@@ -10,21 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from app.findings import find
 from app.findings.dag_size import slope
-from app.findings.evidence import Selection, of_reader
-from app.findings.finding import Answer
+from app.findings.evidence import Selection
 from app.findings.resources import QUESTIONS
 from tests.app.dumps import HOSTILE, merged, one_run, take_in, write
+from tests.app.findings.homes import answer
 from warehouse.connection import open_current
 from warehouse.home import Home
 
-CPU, DAG = QUESTIONS
-
-
-def answer(home: Home, question: Any, selection: Selection | None = None) -> Answer:
-    with open_current(home) as reader:
-        return find(question, of_reader(reader, selection)).answer
+CPU, DAG = (question.code for question in QUESTIONS)
 
 
 def taken_in(tmp_path: Path, *runs: dict[str, list[dict[str, Any]]]) -> Home:
@@ -178,8 +172,8 @@ def test_empty_selections_and_single_runs_give_answers(sample_home: Home) -> Non
     with open_current(sample_home) as reader:
         one = str(reader.frame("select run_id from run_summary order by run_id limit 1")["run_id"][0])
     for runs in ((), (one,)):
-        for question in QUESTIONS:
-            found = answer(sample_home, question, Selection(runs=runs, where="x"))
+        for code in (CPU, DAG):
+            found = answer(sample_home, code, Selection(runs=runs, where="x"))
             assert found.sentence.endswith(".")
 
 
@@ -187,8 +181,8 @@ def test_names_of_workflows_are_shown_as_text(tmp_path: Path) -> None:
     home = taken_in(
         tmp_path, *(loaded(tasks, tasks, 300 * tasks, workflow=f"{tasks}{HOSTILE}") for tasks in (2, 4, 6, 8, 10))
     )
-    for question in QUESTIONS:
-        found = answer(home, question)
+    for code in (CPU, DAG):
+        found = answer(home, code)
         shown = " ".join([found.sentence, found.left_out, *found.caveats])
         assert "script" not in re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", "", shown)
     assert len(found.figures) == 1

@@ -11,18 +11,13 @@ import pandas as pd
 import pytest
 
 from app.findings import slas
-from app.findings.evidence import Selection, of_reader
-from app.findings.finding import Answer
+from app.findings.evidence import Selection
 from app.findings.matching import compare
 from app.findings.statistics import share
 from tests.app.dumps import HOSTILE, merged, one_run, take_in, write
+from tests.app.findings.homes import answer
 from warehouse.connection import open_current
 from warehouse.home import Home
-
-
-def answer(home: Home, selection: Selection | None = None) -> Answer:
-    with open_current(home) as reader:
-        return slas.QUESTIONS[0].compute(of_reader(reader, selection))
 
 
 def run_at(
@@ -57,7 +52,7 @@ def test_a_promise_is_kept_broken_or_undecided_by_its_interval() -> None:
 def test_coverage_of_hand_made_runs_is_that_worked_out_by_hand(tmp_path: Path) -> None:
     # p50: 20 of 20 within, kept (Wilson's low end .84). p90: 5 of 20, broken (high end .47).
     runs = [run_at(i, 50, within=True) for i in range(20)] + [run_at(20 + i, 90, within=i < 5) for i in range(20)]
-    found = answer(taken_in(tmp_path, *runs))
+    found = answer(taken_in(tmp_path, *runs), "F08")
     rows = found.table[found.table["planner"] == "(all)"].set_index(["metric", "sla"])
     assert rows.loc[("makespan", "p50"), "coverage"] == 1.0
     assert rows.loc[("makespan", "p50"), "verdict"] == "kept"
@@ -70,7 +65,7 @@ def test_coverage_of_hand_made_runs_is_that_worked_out_by_hand(tmp_path: Path) -
 
 @pytest.mark.parametrize(("within", "status"), [(True, "holds"), (False, "does not hold")])
 def test_the_status_is_the_promise(tmp_path: Path, within: bool, status: str) -> None:
-    found = answer(taken_in(tmp_path, *(run_at(i, 50, within=within) for i in range(20))))
+    found = answer(taken_in(tmp_path, *(run_at(i, 50, within=within) for i in range(20))), "F08")
     assert found.status == status
     assert found.effect is None, "one percentile has nothing to be compared with"
 
@@ -79,7 +74,7 @@ def test_average_promises_nothing(tmp_path: Path) -> None:
     runs = [run_at(i, 50, within=True) for i in range(8)]
     for run in runs:
         run["plans"][0] |= {"sla": "average", "sla_percentile": None}
-    found = answer(taken_in(tmp_path, *runs))
+    found = answer(taken_in(tmp_path, *runs), "F08")
     assert found.status == "not enough data"
     assert found.sentence.endswith(": 8 asked for 'average', which promises nothing."), (
         "all have plans: nothing else is missing"
@@ -98,7 +93,7 @@ def test_nothing_predicted_where_nothing_happened_is_no_promise_kept(tmp_path: P
         run["tasks"][0]["upload_ms"] = 0
         for task in run["planned_tasks"]:
             task["upload_ms"] = 0
-    found = answer(taken_in(tmp_path / "a", *runs))
+    found = answer(taken_in(tmp_path / "a", *runs), "F08")
     upload = found.table[found.table["metric"] == "upload"].iloc[0]
     assert (upload["runs"], upload["nothing_happened"], upload["verdict"]) == (0, 20, "nothing happened")
     assert (found.status, found.sentence[:17]) == ("holds", "**0 of 2 promises"), "makespan and execution"
@@ -107,7 +102,7 @@ def test_nothing_predicted_where_nothing_happened_is_no_promise_kept(tmp_path: P
         for task in run["planned_tasks"]:
             del task["execution_ms"]
             task.pop("completion_offset_ms")
-    found = answer(taken_in(tmp_path / "b", *runs))
+    found = answer(taken_in(tmp_path / "b", *runs), "F08")
     assert (found.status, found.n) == ("not enough data", 0)
     assert "none puts a promise to the test" in found.sentence
 
@@ -143,7 +138,7 @@ def test_runs_that_asked_for_an_sla_and_have_no_plan_are_not_compared_by_it(tmp_
     runs = [one_run(i, planned=False) for i in range(24)]
     for i, run in enumerate(runs):
         run["runs"][0] |= {"sla": "p50", "sla_percentile": 50} if i % 2 else {"sla": "p90", "sla_percentile": 90}
-    found = answer(taken_in(tmp_path, *runs))
+    found = answer(taken_in(tmp_path, *runs), "F08")
     assert found.effect is None
     assert found.sentence == (
         "Of 24 runs none has a plan that predicts it at a percentile: no prediction is on record for 24, as for any run "
@@ -168,7 +163,7 @@ def test_runs_that_take_twice_as_long_at_a_high_percentile_are_found(tmp_path: P
         runs
     ):  # both sides take the same times, p90 runs twice as long: 1.0 to 1.11 and 2.0 to 2.22 s
         run["tasks"][1]["execution_ms"] = (1000 + 10 * (i % 12)) * (2 if i >= 12 else 1) - 700
-    found = answer(taken_in(tmp_path, *runs))
+    found = answer(taken_in(tmp_path, *runs), "F08")
     assert found.effect is not None
     assert found.effect.value == pytest.approx(2.0)
     assert found.effect.low is not None and found.effect.low > 1
@@ -238,7 +233,7 @@ def test_recorded_runs_have_the_coverage_that_sql_finds(sample_home: Home) -> No
     """
     with open_current(sample_home) as reader:
         expected = reader.frame(sql, {})
-    found = answer(sample_home)
+    found = answer(sample_home, "F08")
     rows = found.table[found.table["planner"] == "(all)"].set_index(["metric", "sla"])
     checked = 0
     for row in expected.to_dict("records"):
@@ -251,37 +246,37 @@ def test_recorded_runs_have_the_coverage_that_sql_finds(sample_home: Home) -> No
 
 
 def test_transfers_promise_the_wrong_way_round_and_the_answer_says_so(sample_home: Home) -> None:
-    rows = answer(sample_home).table
+    rows = answer(sample_home, "F08").table
     download = rows[(rows["planner"] == "(all)") & (rows["metric"] == "download")].set_index("sla")["coverage"]
     assert download["p90"] < download["p50"]
-    assert any("upside down" in caveat for caveat in answer(sample_home).caveats)
+    assert any("upside down" in caveat for caveat in answer(sample_home, "F08").caveats)
 
 
 def test_runs_without_an_sla_on_record_are_counted_with_the_tag_that_says_what_was_asked(sample_home: Home) -> None:
     with open_current(sample_home) as reader:
         counted = reader.frame("select count(*) as n from run_summary where sla is null", {})["n"][0]
-    caveats = answer(sample_home).caveats
+    caveats = answer(sample_home, "F08").caveats
     assert any(f"{counted:,} runs have no SLA on record, though the tag `sla_asked`" in caveat for caveat in caveats)
 
 
 def test_a_selection_is_respected(sample_home: Home) -> None:
-    part = answer(sample_home, Selection(values=(("workflow", ("matmul",)),)))
-    assert 0 < part.n < answer(sample_home).n
+    part = answer(sample_home, "F08", Selection(values=(("workflow", ("matmul",)),)))
+    assert 0 < part.n < answer(sample_home, "F08").n
 
 
 @pytest.mark.parametrize("column", ["planner", "workflow", "sla"])
 def test_an_empty_selection_gives_an_answer(sample_home: Home, column: str) -> None:
-    found = answer(sample_home, Selection(values=((column, ("nobody",)),)))
+    found = answer(sample_home, "F08", Selection(values=((column, ("nobody",)),)))
     assert (found.status, found.n) == ("not enough data", 0)
 
 
 def test_a_single_run_hostile_names_and_no_plan_give_an_answer(tmp_path: Path) -> None:
-    one = answer(taken_in(tmp_path / "a", one_run(1)))
+    one = answer(taken_in(tmp_path / "a", one_run(1)), "F08")
     assert one.status == "not enough data"
     runs = [run_at(i, 50, within=True, workflow=HOSTILE, planner=HOSTILE) for i in range(20)]
     for run in runs:
         run["run_tags"] = [{"run_id": run["runs"][0]["run_id"], "tag": f"sla {HOSTILE}", "value": HOSTILE}]
-    hostile = answer(taken_in(tmp_path / "b", *runs, one_run(30, planned=False)))
+    hostile = answer(taken_in(tmp_path / "b", *runs, one_run(30, planned=False)), "F08")
     assert hostile.status == "holds"
     assert "<img" not in hostile.sentence + hostile.left_out
-    assert answer(taken_in(tmp_path / "c", one_run(1, planned=False))).status == "not enough data"
+    assert answer(taken_in(tmp_path / "c", one_run(1, planned=False)), "F08").status == "not enough data"

@@ -7,28 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from app.findings import startup
 from app.findings.changes import LEAST, MOST, change_points, pettitt
-from app.findings.evidence import Selection, of_reader
-from app.findings.finding import Answer
+from app.findings.evidence import Selection
 from tests.app.dumps import HOSTILE, merged, one_run, take_in, write
-from warehouse.connection import open_current
+from tests.app.findings.homes import answer, rows
 from warehouse.home import Home
 
 SEEDS = range(200)
-
-
-def answer(home: Home, selection: Selection | None = None) -> Answer:
-    with open_current(home) as reader:
-        return startup.QUESTIONS[0].compute(of_reader(reader, selection))
-
-
-def rows(home: Home, sql: str, parameters: dict[str, Any] | None = None) -> pd.DataFrame:
-    with open_current(home) as reader:
-        return reader.frame(sql, parameters or {})
 
 
 def taken_in(tmp_path: Path, *runs: dict[str, list[dict[str, Any]]]) -> Home:
@@ -43,8 +30,8 @@ def run_at(
     run_id = f"run-{number:04d}"
     submitted = datetime(2026, 1, 1) + timedelta(minutes=number)
     ready = submitted + timedelta(milliseconds=startup_ms)
-    for rows in tables.values():
-        for row in rows:
+    for table in tables.values():
+        for row in table:
             row["run_id"] = run_id
     tables["runs"][0]["submitted_at"] = submitted.isoformat()
     tables["invocations"][0] |= {
@@ -86,12 +73,12 @@ def pairs(ratios: list[float], tag: str = "launch") -> list[dict[str, list[dict[
 def test_the_status_is_what_faster_launching_does_to_the_makespan(
     tmp_path: Path, ratios: list[float], status: str
 ) -> None:
-    assert answer(taken_in(tmp_path, *pairs(ratios))).status == status
+    assert answer(taken_in(tmp_path, *pairs(ratios)), "F02").status == status
 
 
 def test_pairs_are_compared_as_worked_out_by_hand(tmp_path: Path) -> None:
     # Start-up halves; the makespan is start-up and 300 ms of tasks: the median of (500 + 50 i + 300) / (1000 + 100 i + 300).
-    found = answer(taken_in(tmp_path, *pairs([0.5] * 8)))
+    found = answer(taken_in(tmp_path, *pairs([0.5] * 8)), "F02")
     assert found.effect is not None and found.n == 8
     assert found.effect.value == pytest.approx(
         np.median([(800 + 50 * i) / (1300 + 100 * i) for i in range(8)]), abs=1e-3
@@ -104,7 +91,7 @@ def test_pairs_are_compared_as_worked_out_by_hand(tmp_path: Path) -> None:
 
 
 def test_an_undecided_comparison_says_how_many_pairs_would_decide(tmp_path: Path) -> None:
-    found = answer(taken_in(tmp_path, *pairs([0.6, 1.5, 0.7, 1.3, 0.8, 1.2, 0.9, 1.1, 0.95, 0.85])))
+    found = answer(taken_in(tmp_path, *pairs([0.6, 1.5, 0.7, 1.3, 0.8, 1.2, 0.9, 1.1, 0.95, 0.85])), "F02")
     assert found.status == "not enough data"
     assert "undecided, about" in found.sentence and "pairs in all would decide" in found.sentence
 
@@ -113,7 +100,7 @@ def test_without_a_tag_the_data_alone_say_when_start_up_changed(tmp_path: Path) 
     # 20 runs at about 1 s, then 20 at about 0.5 s: the change is at the 21st, submitted at 00:20.
     wobble = [1, 1.04, 0.96, 1.02, 0.98]
     runs = [run_at(i, (1000 if i < 20 else 500) * wobble[i % 5]) for i in range(40)]
-    found = answer(taken_in(tmp_path, *runs))
+    found = answer(taken_in(tmp_path, *runs), "F02")
     assert found.status == "answered"
     assert found.sentence.startswith("No tag tells faster launching from normal; from the data alone, ")
     assert "changed once in 40 runs, at 2026-01-01 00:20 UTC (0.50x the level before)" in found.sentence
@@ -123,7 +110,7 @@ def test_without_a_tag_the_data_alone_say_when_start_up_changed(tmp_path: Path) 
 
 
 def test_without_a_change_none_is_told(tmp_path: Path) -> None:
-    found = answer(taken_in(tmp_path, *(run_at(i, 1000 + (37 * i) % 100) for i in range(40))))
+    found = answer(taken_in(tmp_path, *(run_at(i, 1000 + (37 * i) % 100) for i in range(40))), "F02")
     assert found.status == "answered"
     assert "no lasting change of cold start-up latency is seen over 40 runs (Pettitt's test at 1 %)" in found.sentence
     assert found.effect is None
@@ -134,7 +121,7 @@ def test_levels_of_environments_are_no_change(tmp_path: Path) -> None:
     runs = [run_at(i, (1000 if i < 20 else 250) * (1 + (37 * i) % 100 / 1000)) for i in range(40)]
     for i, run in enumerate(runs):
         run["runs"][0]["environment"] = "slow" if i < 20 else "fast"
-    assert "no lasting change" in answer(taken_in(tmp_path, *runs)).sentence
+    assert "no lasting change" in answer(taken_in(tmp_path, *runs), "F02").sentence
 
 
 def test_pettitts_statistic_is_that_of_its_definition() -> None:
@@ -210,7 +197,7 @@ def test_a_long_series_is_looked_at_in_blocks() -> None:
 def test_the_recorded_pairs_give_the_ratio_of_sql_written_apart(sample_home: Home) -> None:
     if rows(sample_home, "select count(*) as n from run_tags where tag = 'launch' and value = 'fast'")["n"][0] < 6:
         pytest.skip("no runs tagged with how fast containers were launched")
-    found = answer(sample_home)
+    found = answer(sample_home, "F02")
     apart = rows(
         sample_home,
         """
@@ -233,9 +220,9 @@ def test_nothing_selected_one_run_and_hostile_names_have_an_answer(tmp_path: Pat
         run_at(i, 1000 + i, {HOSTILE: HOSTILE, "launch": HOSTILE}, workflow=HOSTILE, planner=HOSTILE) for i in range(20)
     ]
     home = taken_in(tmp_path, *runs)
-    assert answer(home, Selection((("workflow", ("no such",)),))).status == "not enough data"
-    assert answer(home, Selection(runs=("run-0001",), where="run_id = 'run-0001'")).status == "not enough data"
-    found = answer(home)
+    assert answer(home, "F02", Selection((("workflow", ("no such",)),))).status == "not enough data"
+    assert answer(home, "F02", Selection(runs=("run-0001",), where="run_id = 'run-0001'")).status == "not enough data"
+    found = answer(home, "F02")
     assert found.status == "answered", "a tag whose values say nothing about speed tells nothing"
     for figure in found.figures:
         figure.drawn.to_dict()

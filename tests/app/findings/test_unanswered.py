@@ -6,21 +6,13 @@ from typing import Any
 
 import pytest
 
-from app.findings import QUESTIONS, find
-from app.findings.evidence import Selection, of_reader
-from app.findings.finding import Answer
+from app.findings.evidence import Selection
 from app.markdown import to_text
 from tests.app import dumps
-from warehouse.connection import open_current
+from tests.app.findings.homes import answer
 from warehouse.home import Home
 
 CODES = ("F12", "F14", "F15", "F16", "F17", "F19", "F22", "F24")
-
-
-def answer(home: Home, code: str, selection: Selection | None = None) -> Answer:
-    question = next(question for question in QUESTIONS if question.code == code)
-    with open_current(home) as reader:
-        return find(question, of_reader(reader, selection)).answer
 
 
 @pytest.fixture(scope="module")
