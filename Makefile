@@ -18,7 +18,7 @@ demo: setup ## ingest the recorded runs and open the app
 	$(BIN)/flowscope demo
 
 test: setup system ## run every test, two files at a time
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 system: ## install the servers the tests use, where they are missing and can be installed
 	@command -v redis-server >/dev/null || apt-get install -y -qq redis-server >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq redis-server >/dev/null; } || echo "redis-server is missing: its tests will be skipped"
