@@ -1,8 +1,8 @@
 """The one writer: every change to the warehouse is a transaction here, and then a new generation.
 
 Rows of a run that arrives from two dumps belong to the dump with more rows for it (ties: the later). The other dump's
-rows wait in the schema `set_aside` and come back when the first leaves. What commands wrote (tags, environments) is
-kept apart from what sources say and applied over it.
+rows wait in the schema `set_aside` and come back when the first leaves. What commands wrote (tags, environments, results
+of predictors) is kept apart from what sources say and applied over it.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from warehouse.generations import publish
 from warehouse.home import Home
 from warehouse.loading import load
 from warehouse.ownership import claim, is_contested, note_duplicates, refuse_repeated_keys, runs_claimed, settle
+from warehouse.results import let_results_stand, remove_results_of_gone_runs, replace_results
 from warehouse.schema import FOUND, arrow_schema, ddl, described
 from warehouse.tables import FACTS, RUN_FACTS, TABLES
 from warehouse.target import NotClean, Tally, registered
@@ -238,6 +239,7 @@ class Writer:
             settle(self._connection, runs)
             self._rows("delete from run_tags where file_id is null and run_id not in (select run_id from runs)")
             self._rows("delete from internal.environments where run_id not in (select run_id from internal.claims)")
+            remove_results_of_gone_runs(self._connection)
             self._apply_assigned()
             note_duplicates(self._connection, runs)
             self._changed()
@@ -299,6 +301,24 @@ class Writer:
             "delete from run_tags as old using run_tags as assigned where assigned.file_id is null"
             " and old.file_id is not null and old.run_id = assigned.run_id and old.tag = assigned.tag"
         )
+        let_results_stand(self._connection)
+
+    # results
+
+    def put_results(self, results: Mapping[str, pa.Table]) -> dict[str, int]:
+        """Replace all that commands wrote under the predictors named in `results`, in one transaction.
+
+        `results` maps 'predictions', 'predictor_scores' and 'history_budgets' to rows; a predictor named in any of them
+        loses its earlier rows in all three. Columns left out are NULL; rows of runs that the warehouse does not hold are
+        left out. Returns how many rows each table got. Raises `ResultsRefused` for rows that are not as the tables are
+        described; then nothing has changed.
+
+        A row put here stands over the row with the same key from a file, and over an earlier one.
+        """
+        with _Transaction(self._connection):
+            counts = replace_results(self._connection, results)
+            self._changed()
+        return counts
 
     # publishing
 

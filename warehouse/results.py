@@ -1,0 +1,120 @@
+"""What predictors found: rows that commands write into the fact tables, beside what sources bring there.
+
+A predictor's results are replaced whole, over all tables that hold any, so that no score outlives the predictions it is
+of. A row that a command wrote stands over the row with the same key from a file, as a tag does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from warehouse.errors import FlowscopeError
+from warehouse.schema import arrow_schema, quoted
+from warehouse.tables import FACTS, Table
+from warehouse.target import registered
+
+RESULTS: tuple[str, ...] = ("predictions", "predictor_scores", "history_budgets")
+"""The fact tables that hold results of predictors."""
+
+ENGINE = "engine"
+"""The name the recorded plans have among predictors; their predictions are in `planned_tasks`."""
+
+
+class ResultsRefused(FlowscopeError):
+    """The results of a predictor are not as their tables are described."""
+
+
+def replace_results(connection: duckdb.DuckDBPyConnection, results: Mapping[str, pa.Table]) -> dict[str, int]:
+    """Replace all that commands wrote under the predictors named in `results`, within the caller's transaction.
+
+    `results` maps tables of `RESULTS` to rows. Columns left out are NULL, and so is a number that is not one (NaN); rows of
+    runs that the warehouse does not hold are left out. Returns how many rows each table got. Raises `ResultsRefused`
+    for another table or column, a value of another type, a key that is missing or there twice, and for predictions
+    under the name 'engine'.
+    """
+    stored = {name: _as_stored(name, rows) for name, rows in results.items()}
+    predictors = {name for rows in stored.values() for name in pc.unique(rows["predictor"]).to_pylist()}
+    with ExitStack() as stack:
+        for name, rows in stored.items():
+            stack.enter_context(registered(connection, f"new_{name}", rows))
+            _refuse_repeated_keys(connection, FACTS[name])
+        for name in RESULTS:
+            connection.execute(
+                f"delete from {name} where file_id is null and list_contains(?, predictor)", [sorted(predictors)]
+            )
+        counts = {name: _insert(connection, FACTS[name]) for name in stored}
+        let_results_stand(connection, stored)
+    return counts
+
+
+def let_results_stand(connection: duckdb.DuckDBPyConnection, tables: Iterable[str] = RESULTS) -> None:
+    """Delete the rows of files that have the key of a row a command wrote."""
+    for name in tables:
+        from_files, rows = connection.execute(f"select count(file_id), count(*) from {name}").fetchall()[0]
+        if from_files in (0, rows):
+            continue
+        same = " and ".join(f"old.{quoted(key)} is not distinct from new.{quoted(key)}" for key in FACTS[name].key)
+        connection.execute(
+            f"delete from {name} as old using {name} as new"
+            f" where old.file_id is not null and new.file_id is null and {same}"
+        )
+
+
+def remove_results_of_gone_runs(connection: duckdb.DuckDBPyConnection) -> None:
+    """Delete what commands predicted of runs that the warehouse no longer holds."""
+    connection.execute("delete from predictions where file_id is null and run_id not in (select run_id from runs)")
+
+
+def _as_stored(name: str, rows: pa.Table) -> pa.Table:
+    """Return the rows with the types of their table's columns."""
+    if name not in RESULTS:
+        raise ResultsRefused(f"{name} holds no results of predictors. Hint: it is one of {', '.join(RESULTS)}.")
+    table = FACTS[name]
+    types = arrow_schema(table.columns)
+    unknown = sorted(set(rows.column_names) - set(types.names))
+    missing = sorted(set(table.required) - set(rows.column_names))
+    if unknown or missing:
+        fault = f"has no column {unknown[0]}" if unknown else f"needs the column {missing[0]}"
+        raise ResultsRefused(f"{name} {fault}. Hint: docs/tables.md describes it.")
+    stored = {}
+    for column in rows.column_names:
+        try:
+            values = _without_nan(rows[column]).cast(types.field(column).type)
+        except pa.ArrowException as error:
+            raise ResultsRefused(f"{name}.{column} has a value of another type: {error}.") from error
+        if column in table.required and values.null_count:
+            raise ResultsRefused(f"{name} has a row without {column}. Hint: it is part of the key.")
+        stored[column] = values
+    if name == "predictions" and pc.any(pc.equal(stored["predictor"], ENGINE)).as_py():
+        raise ResultsRefused(f"The predictor '{ENGINE}' is the recorded plan. Hint: choose another name.")
+    return pa.table(stored)
+
+
+def _without_nan(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    if not pa.types.is_floating(values.type):
+        return values
+    return pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
+
+
+def _refuse_repeated_keys(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
+    names = connection.sql(f"from new_{table.name}").columns
+    key = [name for name in table.key if name in names]
+    columns = ", ".join(map(quoted, key))
+    repeated = connection.execute(
+        f"select {columns} from new_{table.name} group by {columns} having count(*) > 1 limit 1"
+    ).fetchall()
+    if repeated:
+        row = ", ".join(f"{name} {value!r}" for name, value in zip(key, repeated[0], strict=True) if value is not None)
+        raise ResultsRefused(f"{table.name} has two rows of {row}. Hint: these columns identify a row.")
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, table: Table) -> int:
+    known = "where run_id in (select run_id from runs)" if "run_id" in table.types else ""
+    sql = f"insert into {table.name} by name select * from new_{table.name} {known}"
+    ((count,),) = connection.execute(sql).fetchall()
+    return int(count)
