@@ -6,11 +6,11 @@ made durable, renamed, and only then does the link `current` change. Whoever hol
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 from warehouse.connection import open_writer
+from warehouse.durable import make_durable, point_link_at
 from warehouse.home import Home
 from warehouse.views import create_views, views_digest
 
@@ -32,10 +32,10 @@ def publish(home: Home, changes: int, version: str) -> Path:
     shutil.copyfile(home.writer, part)
     _derive(part, home, number, changes, version)
     part.chmod(0o444)
-    _make_durable(part)
+    make_durable(part)
     part.rename(path)
-    _make_durable(home.generations)
-    _point_current_at(path, home)
+    make_durable(home.generations)
+    point_link_at(home.current, path.relative_to(home.warehouse))
     for old in published(home)[:-KEPT]:
         old.unlink()
     return path
@@ -61,19 +61,3 @@ def _derive(part: Path, home: Home, number: int, changes: int, version: str) -> 
         connection.execute("checkpoint")
     finally:
         connection.close()
-
-
-def _point_current_at(path: Path, home: Home) -> None:
-    link = home.current.with_name("current.part")
-    link.unlink(missing_ok=True)
-    link.symlink_to(path.relative_to(home.warehouse))
-    link.replace(home.current)
-    _make_durable(home.warehouse)
-
-
-def _make_durable(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -24,6 +24,11 @@ class Home:
         return self.root / "warehouse"
 
     @property
+    def models(self) -> Path:
+        """The models that were trained, by version."""
+        return self.root / "models"
+
+    @property
     def staging(self) -> Path:
         """Files brought near while they are read, and what queries spill."""
         return self.root / "staging"

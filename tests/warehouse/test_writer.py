@@ -346,7 +346,7 @@ def test_a_lost_generation_is_published_again(home: Home, lost: str) -> None:
     assert answer(home, "select run_id from runs") == [("r",)]
 
 
-STEPS = ["copyfile", "_derive", "_make_durable", "_point_current_at"]
+STEPS = ["copyfile", "_derive", "make_durable", "point_link_at"]
 
 
 @pytest.mark.parametrize("step", STEPS)
