@@ -124,7 +124,7 @@ def _add_startups(
 
 
 def _in_time(run: Run, wait: Floats, busy: Floats, startup_ms: StartupMs, quirks: Quirks) -> Layout:
-    """Decide the starts in the order of time, each after all that comes before it has moved."""
+    """Decide the starts in the order of time, each after all that comes before it has moved: they cannot overlap."""
     needs = run.needs_start()
     count = len(needs)
     start, completion, startup = np.zeros(count), np.full(count, np.inf), np.zeros(count)
@@ -142,6 +142,9 @@ def _in_time(run: Run, wait: Floats, busy: Floats, startup_ms: StartupMs, quirks
         while ready and ready[0][0] == now:
             batch.append(heapq.heappop(ready)[1])
         wanted = Counter(int(run.memory_mb[task]) for task in batch if needs[task])
+        for task in batch:
+            if not needs[task]:
+                workers.move(task, now + busy[task])
         idle = {task: workers.idle(task, int(run.memory_mb[task]), now, quirks.keep_alive_ms) for task in batch}
         for task in batch:
             memory = int(run.memory_mb[task])

@@ -66,7 +66,8 @@ class Quirks:
     downloads_as_one: bool = True
     """A task's total download is that of one object with all its bytes. False: the sum over its objects."""
     activity_before_startup: bool = True
-    """Idle workers are looked for at times that earlier start-ups have not moved. False: at moved times, in their order."""
+    """Idle workers are looked for at times that earlier start-ups have not moved. False: at moved times, in
+    their order, where start-ups do not overlap."""
     startups_overlap: bool = True
     """A start-up counts from the time before any was added, so that earlier ones hide it. False: from when inputs are there."""
     keep_alive_ms: float = 7000.0
@@ -82,11 +83,11 @@ def check_sla(sla: Sla) -> Sla:
     raise UnknownSla(f"{sla!r} is no service level. Hint: 'average', or a percentile such as 90.")
 
 
-def aggregate(values: Floats, sla: Sla) -> float:
+def aggregate(values: Floats, sla: Sla, *, are_sorted: bool = False) -> float:
     """Return the mean or the percentile of values, interpolated linearly as NumPy does."""
     if isinstance(sla, str):
         return float(np.mean(values))
-    ordered = np.sort(values)
+    ordered = values if are_sorted else np.sort(values)
     position = (len(ordered) - 1) * (sla / 100)
     low = int(position)
     high = min(low + 1, len(ordered) - 1)
@@ -147,7 +148,7 @@ class Samples:
         Those within the narrowest window that holds enough, or the nearest few (of equally near ones those with the
         smallest values: the engine sorts pairs).
         """
-        reference = aggregate(self.sizes, sla)
+        reference = aggregate(self.sizes, sla, are_sorted=True)
         first, last = 0, 0
         for step in range(1, round(1 / quirks.window_step) + 1):
             reach = reference * (quirks.window_step * step)
