@@ -1,0 +1,102 @@
+"""Conformal calibration: what a prediction was off by lately, in its own group, says how wide the next one must be.
+
+Residuals are of logarithms, out of sample, and divided by a scale (how far this function's predictions are usually off).
+A group's quantile is that of its latest residuals, with those of all groups standing in while it has few. Where a
+level was kept too often or too seldom, the level asked for moves against it (adaptive conformal inference: Gibbs and
+Candes 2021), which holds coverage under drift.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+WINDOW = 400
+"""Latest residuals of a group that count."""
+STAND_IN = 40.0
+"""As many residuals of its own as those of all groups together weigh in a group."""
+RATE = 0.05
+"""How far a level moves for each run that was wholly missed."""
+FARTHEST = 0.3
+"""How far a level may be moved."""
+FIRST_GUESS = 1.0
+"""The scale before anything was compared: a factor e either way."""
+NEW = "\x00new"
+"""Group and key of what has no history of its own. It teaches nobody else."""
+
+
+class Calibrator:
+    """Latest scaled residuals by group, scales by key, and moved levels by group and level."""
+
+    def __init__(self) -> None:
+        self.residuals: dict[str, Floats] = {}
+        self.scales: dict[str, list[float]] = {}
+        self.moved: dict[str, list[float]] = {}
+
+    def scale(self, keys: npt.NDArray[np.object_]) -> Floats:
+        """Return how far predictions of each key are usually off (mean of the logarithm's absolute error)."""
+        all_sum, all_weight = self.scales.get("", [FIRST_GUESS, 1.0])
+        usual = all_sum / all_weight
+        names, codes = np.unique(keys.astype(str), return_inverse=True)
+        sums = np.array([self.scales.get(name, [0.0, 0.0]) for name in names]).reshape(-1, 2)
+        guess = np.where(names == NEW, max(usual, FIRST_GUESS), usual)
+        scales: Floats = (sums[:, 0] + 3 * guess) / (sums[:, 1] + 3)
+        return np.maximum(scales, 1e-6)[codes]
+
+    def offsets(self, groups: npt.NDArray[np.object_], scale: Floats, levels: Floats, nominal: Floats) -> Floats:
+        """Return what to add to each row's predicted logarithm, a column per level.
+
+        `levels` (rows x quantiles) are probabilities after a share of zeros is taken off, `nominal` the quantiles.
+        """
+        offsets = np.empty(levels.shape)
+        for group in np.unique(groups.astype(str)):
+            own = groups == group
+            values, shares = self._distribution(group)
+            moved = np.array([self.moved.get(f"{group}|{level:g}", [0.0])[0] for level in nominal])
+            offsets[own] = np.interp(np.clip(levels[own] + moved, 0.001, 0.999), shares, values)
+        return offsets * scale[:, None]
+
+    def learn(
+        self, groups: npt.NDArray[np.object_], keys: npt.NDArray[np.object_], scale: Floats, residuals: Floats
+    ) -> None:
+        """Add what one or several runs' predictions were off by."""
+        scaled = residuals / scale
+        for group in np.unique(groups.astype(str)):
+            self._append(group, scaled[groups == group])
+        for key in np.unique(keys.astype(str)):
+            self._add_scale(key, residuals[keys == key])
+        old = keys != NEW
+        if old.any():
+            self._append("", scaled[old])
+            self._add_scale("", residuals[old])
+
+    def move(self, group: str, level: float, covered: npt.NDArray[np.bool_]) -> None:
+        """Move a group's level against what a run's rows made of it; a run with many rows moves it more."""
+        name = f"{group}|{level:g}"
+        moved, rows, runs = self.moved.get(name, [0.0, 0.0, 0.0])
+        rows, runs = rows + len(covered), runs + 1
+        step = RATE * float((level - covered).sum()) * runs / rows
+        self.moved[name] = [float(np.clip(moved + step, -FARTHEST, FARTHEST)), rows, runs]
+
+    def _append(self, group: str, scaled: Floats) -> None:
+        before = self.residuals.get(group, np.empty(0))
+        self.residuals[group] = np.concatenate([before, scaled])[-WINDOW:]
+
+    def _add_scale(self, key: str, residuals: Floats) -> None:
+        total, weight = self.scales.get(key, [0.0, 0.0])
+        self.scales[key] = [0.93 * total + float(np.abs(residuals).mean()), 0.93 * weight + 1.0]
+
+    def _distribution(self, group: str) -> tuple[Floats, Floats]:
+        """Return residuals in order and the share of weight up to the middle of each."""
+        own = self.residuals.get(group, np.empty(0))
+        everyone = self.residuals.get("", np.empty(0))
+        if not len(everyone):
+            normal = np.array([-3.0, -1.6, -0.85, 0.0, 0.85, 1.6, 3.0])
+            return normal, np.array([0.001, 0.1, 0.25, 0.5, 0.75, 0.9, 0.999])
+        values = np.concatenate([own, everyone])
+        weights = np.concatenate([np.ones(len(own)), np.full(len(everyone), STAND_IN / len(everyone))])
+        order = np.argsort(values, kind="stable")
+        shares = np.cumsum(weights[order])
+        return values[order], (shares - weights[order] / 2) / shares[-1]
