@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -592,6 +593,23 @@ def test_sizes_that_come_with_an_unplanned_run_are_known_to_a_few_bytes(compared
     tasks = compared[0].query("way == 'unplanned'")
     assert reproduced(tasks, 1e-6).drop(columns="startup_ms").mean().min() > 0.997
     assert reproduced(tasks, 1e-2).mean().min() > 0.999
+
+
+DOCUMENTED = {
+    "input bytes": "input_bytes", "output bytes": "output_bytes", "execution": "execution_ms", "total download": "download_ms",
+    "wait for inputs": "input_wait_ms", "upload": "upload_ms", "start-up state": "startup_state", "start-up": "startup_ms",
+    "start of the task": "start_offset_ms", "completion": "completion_offset_ms",
+}  # fmt: skip
+
+
+def test_the_shares_reproduced_are_the_ones_documented(compared: tuple[pd.DataFrame, pd.DataFrame]):
+    document = (Path(__file__).parents[2] / "docs" / "engine-rule.md").read_text()
+    found = reproduced(compared[0], 1e-6).groupby(compared[0]["way"]).mean()
+    for words, metric in DOCUMENTED.items():
+        stated = re.search(rf"^\| {words} \| (\S+) \| (\S+) \| (\S+) \|$", document, re.MULTILINE)
+        assert stated, words
+        measured = [found.loc[way, metric] for way in ("stepwise", "whole", "unplanned")]
+        assert [float(share) for share in stated.groups()] == pytest.approx(measured, abs=6e-5), words
 
 
 UNDECIDED = {"keep_alive_ms=1000.0", "zero_without_samples=False"}
