@@ -28,9 +28,14 @@ if predicted.empty:
 st.markdown(
     "A point is the median over a planner's last 20 runs at one SLA. Workflow, planner, SLA and the rest are chosen in the sidebar."
 )
+predictors = labels(list(dict.fromkeys(predicted["predictor"])))
+predictor = next(iter(predictors.values()))
+if len(predictors) > 1:
+    parts.say_unknown("predictor", predictors)
+    predictor = predictors[st.selectbox("Predictor", list(predictors), key="predictor", bind="query-params")]
+predicted = predicted[predicted["predictor"] == predictor]
 metrics = [name for name in METRICS if name in set(predicted["metric"])]
 metrics += sorted(set(predicted["metric"]) - set(metrics))
-predictors = list(dict.fromkeys(predicted["predictor"]))
 for name, offered in (("metric", metrics), ("measure", charts.MEASURES)):
     parts.say_unknown(name, offered)
 row = st.columns([1.1, 0.8, 1.1, 1.1])
@@ -41,13 +46,8 @@ levels = [
 level = row[1].selectbox("Level", levels, key="level", bind="query-params")
 measure = charts.MEASURES[row[2].selectbox("Measure", list(charts.MEASURES), key="measure", bind="query-params")]
 window = row[3].selectbox("Over", ["last 20 runs", "all runs so far"], key="over", bind="query-params")
-predictor = predictors[0]
-if len(predictors) > 1:
-    predictor = str(
-        labels(predictors)[st.selectbox("Predictor", list(labels(predictors)), key="predictor", bind="query-params")]
-    )
 
-parameters: dict[str, Any] = {"predictor": predictor, "level": level, "metric": metric}
+parameters: dict[str, Any] = {"predictor": str(predictor), "level": level, "metric": metric}
 frame = evidence.frame(queries.ACCURACY, **parameters)
 if frame.empty:
     parts.nothing(f"No prediction of {metric} at {level} level in this selection. Hint: choose another metric.")
