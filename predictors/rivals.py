@@ -19,7 +19,7 @@ from predictors.composition import TOTALS
 from predictors.features import with_sizes
 from predictors.recent import keys_of
 from predictors.replay import Predicted, Prepared
-from predictors.targets import QUANTILES, TIMES, Target
+from predictors.targets import DOWNLOAD, EXECUTION, QUANTILES, STARTUP, UPLOAD, Target
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -42,8 +42,14 @@ GROUPS = {
 """By level, which rows are of a kind: the narrowest group first."""
 
 OUTPUT_BYTES = Target("output_bytes", "task", "output_bytes", (), (), "log_inputs")
+TIMES = (EXECUTION, DOWNLOAD, UPLOAD, STARTUP)
 RUN_TOTALS = tuple(Target(metric, "run", column, (), (), "log_bytes") for metric, column in TOTALS.items())
 """Totals of a run. Its size is what comes with its submission (`describe_runs`)."""
+
+_COLUMNS = (
+    "run", "function", "workflow", "environment", "planner", "memory_mb", "log_memory", "is_flexible", "is_sink",
+    "remote_inputs", "remote_outputs", "log_inputs", "log_remote", "log_output", "log_bytes",
+)  # fmt: skip
 
 
 class Rival(Protocol):
@@ -71,7 +77,7 @@ class Empirical:
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        self.groups = (*_groups(target), ())
+        self.groups = (*GROUPS[target.level], ())
         self.samples: list[dict[str, Floats]] = []
 
     def fit(self, rows: pd.DataFrame, took: Floats, happened: Floats) -> Self:
@@ -108,7 +114,7 @@ class LogLog:
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        self.by = _groups(target)[-1]
+        self.by = GROUPS[target.level][-1]
         self.lines: dict[str, _Line] = {}
         self.pooled: _Line | None = None
 
@@ -242,18 +248,6 @@ def describe_runs(prepared: Prepared) -> pd.DataFrame:
     memory = tasks.groupby("run")["log_memory"].mean().reindex(prepared.runs["run"])
     total = np.bincount(tasks["run"].to_numpy(), size, len(prepared.runs))
     return prepared.runs.assign(log_bytes=np.log1p(total), log_memory=memory.to_numpy(dtype="float64"))
-
-
-_COLUMNS = (
-    "run", "function", "workflow", "environment", "planner", "memory_mb", "log_memory", "is_cold", "is_flexible", "is_sink",
-    "remote_inputs", "remote_outputs", "log_inputs", "log_remote", "log_output", "log_bytes",
-)  # fmt: skip
-
-
-def _groups(target: Target) -> tuple[tuple[str, ...], ...]:
-    """Return the columns that tell rows of a kind, the narrowest first; a state that is given always tells."""
-    given = ("is_cold",) if "is_cold" in target.numbers else ()
-    return tuple((*by, *given) for by in GROUPS[target.level])
 
 
 def _keys(rows: pd.DataFrame, by: tuple[str, ...]) -> npt.NDArray[np.object_]:

@@ -14,8 +14,18 @@ from hypothesis import strategies as st
 from predictors.composition import TOTALS
 from predictors.features import Dag
 from predictors.replay import Predicted, Prepared
-from predictors.rivals import OUTPUT_BYTES, RIVALS, RUN_TOTALS, Empirical, LogLog, Rival, describe_runs, replay_rivals
-from predictors.targets import DOWNLOAD, EXECUTION, STARTUP, STARTUP_GIVEN_STATE, TIMES, UPLOAD, Target
+from predictors.rivals import (
+    OUTPUT_BYTES,
+    RIVALS,
+    RUN_TOTALS,
+    TIMES,
+    Empirical,
+    LogLog,
+    Rival,
+    describe_runs,
+    replay_rivals,
+)
+from predictors.targets import DOWNLOAD, EXECUTION, STARTUP, UPLOAD, Target
 
 NAN = np.nan
 MAKESPAN = RUN_TOTALS[0]
@@ -25,7 +35,7 @@ def rows(count: int, **columns: Any) -> pd.DataFrame:
     """As many rows of any level, all alike but for the columns given."""
     usual = {
         "run": 0, "function": "f", "workflow": "w", "environment": "e", "planner": "p", "memory_mb": 1024.0,
-        "log_memory": 10.0, "is_cold": 1.0, "is_flexible": 0.0, "is_sink": 0.0, "remote_inputs": 1.0, "remote_outputs": 1.0,
+        "log_memory": 10.0, "is_flexible": 0.0, "is_sink": 0.0, "remote_inputs": 1.0, "remote_outputs": 1.0,
         "log_inputs": 5.0, "log_remote": 5.0, "log_output": 5.0, "log_bytes": 5.0,
     }  # fmt: skip
     return pd.DataFrame({name: columns.get(name, value) for name, value in usual.items()}, index=range(count))
@@ -75,13 +85,6 @@ def test_fewer_samples_than_a_group_needs_still_say_something_and_none_says_noth
     for kind in RIVALS:
         assert np.isnan(median(learned(kind, EXECUTION, rows(2), [NAN, NAN]), rows(1)))
         assert np.isnan(median(learned(kind, EXECUTION, rows(0), []), rows(1)))
-
-
-def test_a_state_that_is_given_tells_groups_apart() -> None:
-    table = rows(12, is_cold=[1.0] * 6 + [0.0] * 6)
-    for kind in RIVALS:
-        rival = learned(kind, STARTUP_GIVEN_STATE, table, [900.0] * 6 + [30.0] * 6)
-        assert median(rival, rows(2, is_cold=[0.0, 1.0])) == pytest.approx([30, 900])
 
 
 # what does not happen
