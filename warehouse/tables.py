@@ -293,12 +293,12 @@ TABLES: tuple[Table, ...] = (
             (
                 "group_by",
                 "VARCHAR",
-                "'all', 'planner', 'workflow', 'function', 'environment', 'memory', 'size' or 'history'",
+                "'all', 'planner', 'workflow', 'function', 'environment', 'memory', 'size', 'history' or, where 'paired', 'sla'",
             ),
             (
                 "group_value",
                 "VARCHAR",
-                "the planner, workflow, ... the predictions are of; '' where `group_by` is 'all'",
+                "the planner, workflow, ... the predictions are of; '' where `group_by` is 'all'; of a 'size' the lower end of its decade in bytes, of 'history' how many earlier runs of the same structure there were, of an 'sla' what the recorded plan aimed at",
             ),
             ("n", "BIGINT", "predictions compared with what happened"),
             ("runs", "BIGINT", "runs they come from"),
@@ -306,7 +306,12 @@ TABLES: tuple[Table, ...] = (
             ("median_relative_error_low", "DOUBLE", "lower end of its 95 % interval, resampled by run"),
             ("median_relative_error_high", "DOUBLE", "upper end of its 95 % interval, resampled by run"),
             ("pinball_loss", "DOUBLE", "mean pinball loss at the percentile, in the metric's unit"),
-            ("coverage", "DOUBLE", "share of actual values at or below the prediction"),
+            ("brier_score", "DOUBLE", "mean squared error of a probability; metric 'state' only"),
+            (
+                "coverage",
+                "DOUBLE",
+                "share of actual values at or below the prediction, where that is above 0",
+            ),
             ("coverage_low", "DOUBLE", "lower end of its 95 % interval, resampled by run"),
             ("coverage_high", "DOUBLE", "upper end of its 95 % interval, resampled by run"),
             (
@@ -322,7 +327,7 @@ TABLES: tuple[Table, ...] = (
             (
                 "floor_relative_error",
                 "DOUBLE",
-                "median relative distance between near-identical executions, which no predictor gets below; NULL where not estimated",
+                "median relative error of predicting each execution by its near-identical ones, which a predictor hardly gets below; where `group_by` is 'all'",
             ),
         ),
         may_be_null=("sla_percentile",),
