@@ -110,7 +110,7 @@ class LogLog:
     samples by, after the group's share of rows that took nothing.
     """
 
-    name = "loglog"
+    name = "log_log"
 
     def __init__(self, target: Target) -> None:
         self.target = target

@@ -267,7 +267,7 @@ def test_sizes_to_predict_are_those_foreseen_and_to_learn_those_recorded() -> No
     made = prepared((outputs + 1).tolist(), list(range(41)), outputs.tolist())
     found = replayed(made, [(40, 41)], foreseen.tolist())
     ((_, last),) = [
-        each for each in found if each[0] == "loglog" and each[1].metric == "upload" and each[1].level == "task"
+        each for each in found if each[0] == "log_log" and each[1].metric == "upload" and each[1].level == "task"
     ]
     # An upload takes 1 ms per byte (and byte 0): the last is foreseen to be 999 bytes, and turns out a million.
     assert last.values[0, 0] == pytest.approx(1000, rel=0.02)
