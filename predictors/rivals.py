@@ -1,8 +1,8 @@
 """Two simple predictors that are hard to beat: what rows of the same group took, and a guarded line through them.
 
 Whoever claims to predict better than the engine should also predict better than these. Both answer in quantiles: the
-`p` of `n` samples is the one at place `(n + 1) p` of them in order (Weibull's), at or below which the next sample of the same
-kind falls with probability `p`, up to the largest sample.
+`p` of `n` samples is the one at place `(n + 1) p` of them in order (Weibull's), at or below which the next sample of
+the same kind falls with probability `p`, up to the largest sample.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FEWEST_OF_A_LINE = 6
 FEWEST_SIZES, FEWEST_MEMORIES = 3, 2
 """Different values without which a line does not depend on the size, or on memory."""
 RIDGE = 1.0
-"""What a group's slopes weigh towards those of all rows: as much as samples that vary by this much in sum of squares."""
+"""What the slopes of all rows weigh in a group's: as much as samples of this sum of squares."""
 SLOPES = (0.0, 1.2)
 """Bounds of how a value may grow beyond the sizes seen."""
 GROUPS = {
@@ -55,8 +55,8 @@ _COLUMNS = (
 class Rival(Protocol):
     """What learns from rows, and then predicts quantiles of others.
 
-    `took` are logarithms (NaN where it took nothing, or unknown), `happened` is 1, 0, or NaN where unknown. Predictions are in
-    the target's unit, a column per quantile; NaN where there is no sample at all.
+    `took` are logarithms (NaN where it took nothing, or unknown), `happened` is 1, 0, or NaN where unknown.
+    Predictions are in the target's unit, a column per quantile; NaN where there is no sample at all.
     """
 
     name: str
@@ -105,9 +105,9 @@ class Empirical:
 class LogLog:
     """A line for the logarithm, over those of size and memory, by function (start: environment; run: workflow).
 
-    A group's slopes are drawn to those of all rows, so that sizes which hardly vary do not make them steep. Beyond the sizes
-    seen it grows within `SLOPES`, beyond the memories seen not at all. Quantiles are those of what the line missed its own
-    samples by, after the group's share of rows that took nothing.
+    A group's slopes are drawn to those of all rows, so that sizes which hardly vary do not make them steep. Beyond
+    the sizes seen it grows within `SLOPES`, beyond the memories seen not at all. Quantiles are those of what the line
+    missed its own samples by, after the group's share of rows that took nothing.
     """
 
     name = "log_log"
@@ -154,7 +154,7 @@ RIVALS: tuple[type[Rival], ...] = (Empirical, LogLog)
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A line through `level` at `centre`, over the places from `low` to `high`; `zero` is the share that took nothing."""
+    """A line through `level` at `centre`, over places from `low` to `high`; `zero` is the share that took nothing."""
 
     level: float
     slopes: Floats
@@ -200,11 +200,11 @@ def replay_rivals(
     rivals: tuple[type[Rival], ...] = RIVALS,
     quantiles: tuple[float, ...] = QUANTILES,
 ) -> Iterator[tuple[str, Predicted]]:
-    """Yield each rival's name and what it predicts: metric by metric (times, `output_bytes`, totals of runs), block by block.
+    """Yield each rival's name and what it predicts, by metric (times, `output_bytes`, totals of runs) and block.
 
-    A block of runs (first, end) is predicted from the runs known when its first run was submitted. `foreseen` are the bytes
-    each task of `prepared.dag` was expected to leave when its run was submitted (NaN: unknown): sizes of rows to predict follow
-    from them, those of rows to learn from are the recorded ones.
+    A block of runs (first, end) is predicted from the runs known when its first run was submitted. `foreseen` are the
+    bytes each task of `prepared.dag` was expected to leave when its run was submitted (NaN: unknown): sizes of rows
+    to predict follow from them, those of rows to learn from are the recorded ones.
     """
     submitted, known_at = (prepared.runs[column].to_numpy() for column in ("submitted_at", "known_at"))
     tasks = with_sizes(prepared.dag.rows, prepared.dag.sizes(foreseen))
@@ -225,7 +225,7 @@ def replay_rivals(
 
 
 def learnable(prepared: Prepared, target: Target) -> tuple[pd.DataFrame, Floats, Floats]:
-    """Return all rows of a target, in order of their runs, with what they `took` and whether that `happened` (see `Rival`)."""
+    """Return all rows of a target, in order of runs, with what they `took` and whether it `happened` (see `Rival`)."""
     if target.level != "run" and target is not OUTPUT_BYTES:
         metric = target.metric
         return prepared.tables[metric], prepared.took[metric], prepared.happened[metric]
@@ -242,7 +242,7 @@ def learnable(prepared: Prepared, target: Target) -> tuple[pd.DataFrame, Floats,
 
 
 def describe_runs(prepared: Prepared) -> pd.DataFrame:
-    """Return the runs with `log_bytes` (of what comes with the submission: literal and stored) and the mean `log_memory`."""
+    """Return the runs with `log_bytes` (what comes with the submission: literal and stored) and mean `log_memory`."""
     tasks = prepared.dag.rows
     size = np.nan_to_num(tasks["literals"].to_numpy()) + tasks["stored"].to_numpy()
     memory = tasks.groupby("run")["log_memory"].mean().reindex(prepared.runs["run"])
