@@ -14,15 +14,24 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from predictors.features import Dag
+from predictors.history import read_history
 from predictors.replay import Prepared
 from predictors.rivals import TIMES
-from predictors.scores import COLUMNS, drawn_medians, floor, neighbour_errors, read_engine, read_outcomes, score
+from predictors.scores import (
+    COLUMNS,
+    drawn_medians,
+    floor,
+    neighbour_errors,
+    read_engine,
+    read_outcomes,
+    score,
+    score_history,
+)
 from tests.dumps import answer, put, rows_of_runs
 from warehouse.connection import open_current
 from warehouse.home import Home
 from warehouse.writer import Writer
 
-NOTHING = {"task_id": None, "invocation_id": None}
 NAN = float("nan")
 
 
@@ -37,8 +46,8 @@ def outcome(run: str, actual: float, **columns: Any) -> dict[str, Any]:
 
 def predicted(run: str, value: float, percentile: float = 50.0, **columns: Any) -> dict[str, Any]:
     return {
-        "predictor": "mine", "level": "task", "run_id": run, "task_id": "t", "invocation_id": None, "metric": "execution",
-        "sla_percentile": percentile, "predicted": value, **columns,
+        "predictor": "mine", "level": "task", "run_id": run, "task_id": "t", "invocation_id": None,
+        "metric": "execution", "sla_percentile": percentile, "predicted": value, **columns,
     }  # fmt: skip
 
 
@@ -134,7 +143,8 @@ def test_levels_are_told_apart_by_what_identifies_them() -> None:
     ]  # fmt: skip
     outcomes = [
         outcome("a", 1), outcome("a", 1, task_id="u"), outcome("a", 10, **of_run),
-        outcome("a", 100, **start, task_id=None, invocation_id="i"), outcome("a", 100, **start, task_id=None, invocation_id="j"),
+        outcome("a", 100, **start, task_id=None, invocation_id="i"),
+        outcome("a", 100, **start, task_id=None, invocation_id="j"),
     ]  # fmt: skip
     scores = scored(rows, outcomes)
     errors = {level: one(scores, level=level)["median_relative_error"] for level in ("task", "run", "invocation")}
@@ -160,8 +170,8 @@ def test_groups_are_named_as_described() -> None:
         for group, rows in scores[scores["rows_of"] == "all"].groupby("group_by")
     }
     assert found == {
-        "all": {"": 6}, "planner": {"p": 4, "q": 1}, "workflow": {"w": 6}, "function": {"f": 6}, "environment": {"e": 6},
-        "memory": {"512": 4, "2048": 1}, "size": {"0": 1, "1": 1, "100": 1, "1000": 1},
+        "all": {"": 6}, "planner": {"p": 4, "q": 1}, "workflow": {"w": 6}, "function": {"f": 6},
+        "environment": {"e": 6}, "memory": {"512": 4, "2048": 1}, "size": {"0": 1, "1": 1, "100": 1, "1000": 1},
         "history": {"0": 1, "1-4": 1, "5-19": 1, "20-99": 1, "100+": 1},
     }  # fmt: skip
 
@@ -372,8 +382,9 @@ def test_the_plans_scores_are_what_sql_makes_of_prediction_errors(
     expected = answer(
         sample_home,
         """
-        select level, metric, coalesce(errors.sla_percentile, 0), planner, count(*), count(distinct run_id), median(relative_error),
-            avg(pinball_loss), avg(case when predicted > 0 then cast(covered as integer) end), median(log_ratio)
+        select level, metric, coalesce(errors.sla_percentile, 0), planner, count(*), count(distinct run_id),
+            median(relative_error), avg(pinball_loss),
+            avg(case when predicted > 0 then cast(covered as integer) end), median(log_ratio)
         from prediction_errors as errors inner join run_summary using (run_id)
         where predictor = 'engine' and metric <> 'state' and predicted is not null and actual is not null
         group by all
@@ -390,6 +401,25 @@ def test_the_plans_scores_are_what_sql_makes_of_prediction_errors(
         assert found.loc[tuple(row[:4])].tolist() == pytest.approx(values, nan_ok=True), row[:4]
 
 
+def test_a_history_is_scored_with_its_plans_and_its_floors(sample_home: Home) -> None:
+    with open_current(sample_home) as reader:
+        history = read_history(reader)
+        # Whoever says what the plans say is as good as they are.
+        predictions = (
+            read_engine(reader)
+            .query("metric in ['makespan', 'execution', 'startup']")
+            .assign(predictor="mine", sla_percentile=50.0)
+        )
+        scores = score_history(reader, history, predictions)
+    paired = scores.query("predictor == 'mine' and rows_of == 'paired'")
+    groups = "all environment function history memory planner size sla workflow"
+    assert " ".join(sorted(set(paired["group_by"]))) == groups
+    assert paired["error_ratio"].dropna().eq(1).all()
+    whole = scores.query("group_by == 'all' and metric != 'starts'").dropna(subset="median_relative_error")
+    floors = whole.set_index(["level", "metric"])["floor_relative_error"]
+    assert floors.loc[[("run", "makespan"), ("invocation", "startup"), ("task", "execution")]].between(0.01, 0.5).all()
+
+
 def test_scores_can_be_stored(home: Home) -> None:
     rows = [predicted("r1", 1), predicted("r2", 0, 90, metric="upload")]
     scores = scored(rows, [outcome("r1", 1), outcome("r2", 0, metric="upload")], [planned("r1", 2)])
@@ -399,7 +429,7 @@ def test_scores_can_be_stored(home: Home) -> None:
         counts = writer.put_results({"predictor_scores": pa.Table.from_pandas(scores, preserve_index=False)})
         writer.publish()
     assert counts == {"predictor_scores": len(scores)}
-    sql = "select n, coverage, error_ratio from predictor_scores where predictor = 'mine' and rows_of = 'paired' and group_by = 'sla'"
+    sql = "select n, coverage, error_ratio from predictor_scores where predictor = 'mine' and group_by = 'sla'"
     assert answer(home, sql) == [(1, 1.0, 0.0)]
 
 
@@ -467,8 +497,9 @@ def test_a_floor_compares_like_with_like() -> None:
         **dict.fromkeys(("makespan_ms", "execution_ms", "download_ms", "upload_ms", "startup_ms"), values),
     })  # fmt: skip
     table = pd.DataFrame({
-        "run": range(count), "run_id": "r", "function": kinds.astype(str), "memory_mb": 512.0, "log_memory": 9.0, "depth": 0.0,
-        "width": 1.0, "log_inputs": sizes, "log_remote": sizes, "log_output": sizes, "literals": 0.0, "stored": 0.0, **usual,
+        "run": range(count), "run_id": "r", "function": kinds.astype(str), "memory_mb": 512.0, "log_memory": 9.0,
+        "depth": 0.0, "width": 1.0, "log_inputs": sizes, "log_remote": sizes, "log_output": sizes, "literals": 0.0,
+        "stored": 0.0, **usual,
     })  # fmt: skip
     each = {target.metric: table.assign(function=values.round(-1).astype(str)) for target in TIMES}
     each["execution"] = table
