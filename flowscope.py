@@ -10,7 +10,8 @@ import importlib
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -18,17 +19,23 @@ from warehouse.errors import FlowscopeError
 from warehouse.home import Home
 from warehouse.options import home_option
 
+if TYPE_CHECKING:
+    from predictors.history import History
+
 COMMANDS = {
     "app": "app.commands:app",
     "demo": "flowscope:demo",
+    "evaluate": "predictors.commands:evaluate",
     "export": "warehouse.commands:export",
     "findings": "app.report_commands:findings",
     "forget": "ingest.commands:forget",
     "ingest": "ingest.commands:ingest",
+    "predict": "predictors.commands:predict",
     "report": "app.report_commands:report",
     "sql": "warehouse.commands:sql",
     "status": "warehouse.commands:status",
     "tag": "warehouse.commands:tag",
+    "train": "predictors.commands:train",
 }
 """Where each command lives; imported only when it is asked for."""
 
@@ -77,6 +84,24 @@ def demo(serve: bool, home: Home) -> None:
         sys.exit(serve_app(home, None))
 
 
+def _history_of_folder(folder: Path, home: Home) -> History:
+    """Return the runs of a flowdump. They go through a warehouse of their own, which is gone afterwards."""
+    from ingest.commands import take_in
+    from ingest.labels import Labels
+    from predictors.history import read_history
+    from warehouse.connection import open_current
+
+    home.staging.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=home.staging, prefix=f"spill-{os.getpid()}-dag-") as place:
+        aside = Home(Path(place))
+        outcome = take_in(aside, (str(folder),), Labels())
+        failures = [failure for source in outcome.sources for failure in source.failures]
+        if failures:
+            raise FlowscopeError(f"{folder} cannot be read as a flowdump: {failures[0]}")
+        with open_current(aside) as reader:
+            return read_history(reader)
+
+
 def _say_interrupted() -> NoReturn:
     click.echo("Interrupted. What was published before is untouched.", err=True)
     sys.exit(1)
@@ -90,6 +115,7 @@ def main() -> None:
         cli.main(
             args=[argument for argument in arguments if argument != "--debug"],
             prog_name="flowscope",
+            obj=_history_of_folder,
             standalone_mode=False,
         )
     except click.exceptions.Exit as stop:

@@ -13,10 +13,6 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-WINDOW = 400
-"""Latest residuals of a group that count."""
-STAND_IN = 40.0
-"""As many residuals of its own as those of all groups together weigh in a group."""
 RATE = 0.05
 """How far a level moves for each run that was wholly missed."""
 FARTHEST = 0.3
@@ -28,9 +24,13 @@ NEW = "\x00new"
 
 
 class Calibrator:
-    """Latest scaled residuals by group, scales by key, and moved levels by group and level."""
+    """Latest scaled residuals by group, scales by key, and moved levels by group and level.
 
-    def __init__(self) -> None:
+    The latest `window` residuals of a group count; those of all groups together weigh in it as much as `stand_in` of its own.
+    """
+
+    def __init__(self, window: int = 400, stand_in: float = 40.0) -> None:
+        self.window, self.stand_in = window, stand_in
         self.residuals: dict[str, Floats] = {}
         self.scales: dict[str, list[float]] = {}
         self.moved: dict[str, list[float]] = {}
@@ -82,7 +82,7 @@ class Calibrator:
 
     def _append(self, group: str, scaled: Floats) -> None:
         before = self.residuals.get(group, np.empty(0))
-        self.residuals[group] = np.concatenate([before, scaled])[-WINDOW:]
+        self.residuals[group] = np.concatenate([before, scaled])[-self.window :]
 
     def _add_scale(self, key: str, residuals: Floats) -> None:
         total, weight = self.scales.get(key, [0.0, 0.0])
@@ -96,7 +96,7 @@ class Calibrator:
             normal = np.array([-3.0, -1.6, -0.85, 0.0, 0.85, 1.6, 3.0])
             return normal, np.array([0.001, 0.1, 0.25, 0.5, 0.75, 0.9, 0.999])
         values = np.concatenate([own, everyone])
-        weights = np.concatenate([np.ones(len(own)), np.full(len(everyone), STAND_IN / len(everyone))])
+        weights = np.concatenate([np.ones(len(own)), np.full(len(everyone), self.stand_in / len(everyone))])
         order = np.argsort(values, kind="stable")
         shares = np.cumsum(weights[order])
         return values[order], (shares - weights[order] / 2) / shares[-1]

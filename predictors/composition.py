@@ -28,8 +28,11 @@ def compose(
     positions in `dag` of the tasks that are launched for.
     """
     run = dag.rows["run"].to_numpy() - first
-    totals = {metric: np.bincount(run, parts[metric], end - first) for metric in ("execution", "download", "upload")}
-    totals["startup"] = np.bincount(run[launched], parts["startup"], end - first)
+    totals: dict[str, Floats] = {
+        metric: np.bincount(run, parts[metric], end - first).astype(np.float64)
+        for metric in ("execution", "download", "upload")
+    }
+    totals["startup"] = np.bincount(run[launched], parts["startup"], end - first).astype(np.float64)
     finished = _finishes(dag, launched, parts)
     totals["makespan"] = np.zeros(end - first)
     np.maximum.at(totals["makespan"], run, finished)

@@ -244,4 +244,4 @@ def _depths(count: int, upstream: Ints, downstream: Ints) -> Ints:
 def _codes(*columns: pd.Series) -> Ints:
     """Return a number for each combination of values, a missing value being one too."""
     codes = pd.DataFrame({str(i): column.to_numpy() for i, column in enumerate(columns)})
-    return codes.groupby(list(codes), dropna=False, sort=False).ngroup().to_numpy()
+    return codes.groupby(list(codes), dropna=False, sort=False).ngroup().to_numpy().astype(np.int64)

@@ -6,6 +6,7 @@ instant anything of it was recorded. Whoever predicts a run may use those known 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import pandas as pd
@@ -37,6 +38,11 @@ class History:
     inputs: pd.DataFrame
     starts: pd.DataFrame
 
+    def only(self, runs: Collection[str]) -> History:
+        """Return the part of those runs."""
+        frames = (self.runs, self.tasks, self.edges, self.inputs, self.starts)
+        return History(*(frame[frame["run_id"].isin(runs)].reset_index(drop=True) for frame in frames))
+
 
 def read_history(reader: Reader) -> History:
     """Read everything predictors may use from one generation."""
@@ -56,7 +62,7 @@ with ends as (
 select
     run_summary.run_id, run_summary.engine, run_summary.environment, run_summary.workflow, run_summary.structure_hash,
     run_summary.planner, run_summary.sla, run_summary.sla_percentile, run_summary.submitted_at,
-    coalesce(greatest(ends.ended_at, run_summary.submitted_at), run_summary.submitted_at) as known_at, runs.sink_task_id,
+    greatest(ends.ended_at, run_summary.submitted_at + to_microseconds(1)) as known_at, runs.sink_task_id,
     plans.run_id is not null as is_planned, run_summary.is_complete, run_summary.makespan_ms, run_summary.startup_ms,
     run_summary.execution_ms, run_summary.download_ms, run_summary.upload_ms,
     case when files.key = runs.run_id then files.source else runs.file_id end as store,

@@ -79,10 +79,10 @@ def looked_up(rows: pd.DataFrame, recent: Recent, state: State) -> pd.DataFrame:
 
 def _means(rows: pd.DataFrame, recent: Recent, runs: pd.DataFrame) -> pd.DataFrame:
     """Return key, at, mean and count after each run of a key, in order of time."""
-    of_run = rows.dropna().groupby(["key", "run"], as_index=False)["value"].median()
+    of_run: pd.DataFrame = rows.dropna().groupby(["key", "run"])[["value"]].median().reset_index()
     of_run["at"] = runs["known_at"].to_numpy()[of_run["run"].to_numpy(dtype=int)]
     of_run = of_run.sort_values(["at", "run"], kind="stable", ignore_index=True)
     weighted = of_run.groupby("key")["value"].ewm(halflife=recent.half_life).mean()
     of_run["mean"] = weighted.droplevel(0).sort_index()
     of_run["count"] = of_run.groupby("key").cumcount() + 1.0
-    return of_run[["key", "at", "mean", "count"]]
+    return of_run.loc[:, ["key", "at", "mean", "count"]]

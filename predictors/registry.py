@@ -28,6 +28,13 @@ __all__ = ["TRUSTED", "ModelRefused", "NoModel", "Version", "current", "load", "
 
 _HGB = "sklearn.ensemble._hist_gradient_boosting"
 TRUSTED: tuple[str, ...] = (
+    "predictors.boosted.Chance",
+    "predictors.boosted.Median",
+    "predictors.calibration.Calibrator",
+    "predictors.predictor.Predictor",
+    "predictors.replay.Errors",
+    "predictors.replay.Models",
+    "predictors.sizes.OutputSize",
     "sklearn._loss._loss.CyAbsoluteError",
     "sklearn._loss._loss.CyHalfBinomialLoss",
     "sklearn._loss.link.IdentityLink",

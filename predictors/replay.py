@@ -6,7 +6,7 @@ and calibration learns after every run. Nothing recorded after a run's submissio
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -18,13 +18,11 @@ from predictors.calibration import NEW, Calibrator
 from predictors.composition import TOTALS, compose
 from predictors.features import Dag, describe_dags, describe_starts, expect_starts, number_runs, with_sizes
 from predictors.history import History
-from predictors.recent import as_of_submission
+from predictors.recent import as_of_submission, keys_of
 from predictors.sizes import OutputSize
 from predictors.targets import EXECUTION, QUANTILES, START_CATEGORIES, STARTUP, STARTUP_GIVEN_STATE, TIMES, Target
 
 Floats = npt.NDArray[np.float64]
-
-NAME = "boosted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +108,21 @@ class Errors:
 
     def of(self, name: str) -> Calibrator:
         """Return the calibrator of that name."""
-        return self.calibrators.setdefault(name, Calibrator())
+        if name not in self.calibrators:
+            self.calibrators[name] = Calibrator(window=40, stand_in=10.0) if name.startswith("run ") else Calibrator()
+        return self.calibrators[name]
 
 
-def fit(prepared: Prepared, known: npt.NDArray[np.bool_], seed: int) -> Models:
-    """Fit every model on the rows of the runs that are `known`."""
+def fit(
+    prepared: Prepared,
+    known: npt.NDArray[np.bool_],
+    seed: int,
+    targets: Sequence[Target] = TIMES,
+    done: Callable[[str, int], None] = lambda *_: None,
+) -> Models:
+    """Fit a model for each target on the rows of the runs that are `known`; `done` is told each metric and its rows."""
     models = Models()
-    for target in TIMES:
+    for target in targets:
         rows, took = prepared.tables[target.metric], prepared.took[target.metric]
         mine = known[rows["run"].to_numpy()]
         learn = mine & ~np.isnan(took)
@@ -129,15 +135,24 @@ def fit(prepared: Prepared, known: npt.NDArray[np.bool_], seed: int) -> Models:
             judged = mine & ~np.isnan(happened) & ~target.certain_zero(rows)
             chance = Chance(models.medians[target.metric].categories, models.medians[target.metric].numbers, seed)
             models.chances[target.metric] = chance.fit(rows[judged], happened[judged] > 0)
+        done(target.metric, int(learn.sum()))
+    if STARTUP in targets:
+        done("state", _fit_state(prepared, models, known, seed))
+    tasks = prepared.tables["execution"]
+    sized = known[tasks["run"].to_numpy()] & ~np.isnan(prepared.output)
+    models.sizes.fit(tasks[sized], tasks["log_inputs"].to_numpy()[sized], tasks["log_output"].to_numpy()[sized])
+    done("output_bytes", int(sized.sum()))
+    return models
+
+
+def _fit_state(prepared: Prepared, models: Models, known: npt.NDArray[np.bool_], seed: int) -> int:
+    """Fit the chance that a start is cold. Return the number of starts whose state is known."""
     starts = prepared.tables["startup"]
     judged = known[starts["run"].to_numpy()] & starts["is_cold"].notna().to_numpy()
     numbers = [*STARTUP.numbers, *(recent.name for recent in STARTUP.recents)]
     chance = Chance(list(START_CATEGORIES), numbers, seed)
     models.chances["state"] = chance.fit(starts[judged], starts["is_cold"].to_numpy()[judged] > 0)
-    tasks = prepared.tables["execution"]
-    sized = known[tasks["run"].to_numpy()] & ~np.isnan(prepared.output)
-    models.sizes.fit(tasks[sized], tasks["log_inputs"].to_numpy()[sized], tasks["log_output"].to_numpy()[sized])
-    return models
+    return int(judged.sum())
 
 
 def steps(runs: int) -> list[tuple[int, int]]:
@@ -168,6 +183,7 @@ def replay(
     *,
     at_once: int = 1,
     quantiles: tuple[float, ...] = QUANTILES,
+    targets: Sequence[Target] = TIMES,
 ) -> Iterator[tuple[int, list[Predicted], Floats]]:
     """Yield, block by block: the position after its last run, what was predicted, and the output sizes foreseen.
 
@@ -177,7 +193,7 @@ def replay(
     known_at = prepared.runs["known_at"].to_numpy()
     waiting: list[tuple[np.datetime64, list[_Outcome]]] = []
     for first, end in blocks:
-        models = fit(prepared, known_at <= submitted[first], seed)
+        models = fit(prepared, known_at <= submitted[first], seed, targets)
         outlook, output = foresee(prepared, models, first, end)
         predicted = []
         for start in range(first, end, at_once):
@@ -189,6 +205,8 @@ def replay(
             outcomes = [forecast.judge(prepared, errors, start, stop, quantiles) for forecast in outlook]
             predicted += [outcome.predicted for outcome in outcomes]
             waiting.append((known_at[start:stop].max(), outcomes))
+        if STARTUP in targets:
+            predicted.append(foresee_state(prepared, models, first, end))
         yield end, predicted, output
     for _, outcomes in waiting:
         _teach(outcomes, errors)
@@ -237,7 +255,7 @@ class Forecast:
         part = self.part(first, end)
         values = part.quantiles(errors, np.array(quantiles))
         scale = errors.of(self.name).scale(part.keys)
-        actual = _actual(prepared, self.level, self.metric, part.rows)
+        actual = actual_values(prepared, self.level, self.metric, part.rows)
         return _Outcome(part, Predicted(self.level, self.metric, part.rows, values), scale, actual, quantiles)
 
 
@@ -268,12 +286,13 @@ def _teach(outcomes: list[_Outcome], errors: Errors) -> None:
         for place, level in enumerate(outcome.quantiles):
             predicted = outcome.predicted.values[:, place]
             judged = ~np.isnan(actual) & (predicted > 0)
-            for group in np.unique(forecast.groups[judged].astype(str)):
+            for group in set(forecast.groups[judged]) - {NEW}:
                 own = judged & (forecast.groups == group)
                 calibrator.move(group, level, actual[own] <= predicted[own])
 
 
-def _actual(prepared: Prepared, level: str, metric: str, rows: npt.NDArray[np.int64]) -> Floats:
+def actual_values(prepared: Prepared, level: str, metric: str, rows: npt.NDArray[np.int64]) -> Floats:
+    """Return what happened (ms or bytes; NaN: unknown) to rows of the table of a metric."""
     if level == "run":
         runs = prepared.runs.iloc[rows]
         complete = runs["is_complete"].fillna(False).to_numpy(dtype=bool) | (metric == "makespan")
@@ -285,14 +304,21 @@ def _actual(prepared: Prepared, level: str, metric: str, rows: npt.NDArray[np.in
 
 
 def foresee(prepared: Prepared, models: Models, first: int, end: int) -> tuple[list[Forecast], Floats]:
-    """Return the uncalibrated forecasts of the runs from position `first` up to `end`, and the bytes their tasks leave."""
+    """Return the uncalibrated forecasts of the runs from position `first` up to `end`, and the bytes their tasks leave.
+
+    Totals of runs need a model of every target.
+    """
     dag = prepared.dag.of_runs(first, end)
     offset = int(np.searchsorted(prepared.dag.rows["run"].to_numpy(), first))
     positions = np.arange(offset, offset + len(dag.rows))
     output = foresee_output(models, dag)
     sizes = dag.sizes(output)
-    forecasts, parts = [], {}
-    for target in TIMES:
+    forecasts: list[Forecast] = []
+    parts: dict[str, Floats] = {}
+    rows = prepared.tables["execution"].iloc[positions]
+    size = forecast_of(EXECUTION, rows, positions, np.log(np.maximum(output, 1.0)), np.zeros(len(rows)))
+    forecasts.append(replace(size, metric="output_bytes"))
+    for target in (each for each in TIMES if each.metric in models.medians):
         table = prepared.tables[target.metric]
         if target.level == "task":
             where = positions
@@ -303,14 +329,19 @@ def foresee(prepared: Prepared, models: Models, first: int, end: int) -> tuple[l
         median, zero = estimate(models, target, rows)
         parts[target.metric] = np.exp(median) * (1 - zero)
         forecasts.append(forecast_of(target, rows, where, median, zero))
-        if target is EXECUTION:
-            log_output = np.log(np.maximum(output, 1.0))
-            size = forecast_of(target, rows, where, log_output, np.zeros(len(rows)))
-            forecasts.append(replace(size, metric="output_bytes"))
+    if any(each.metric not in models.medians for each in TIMES):
+        return forecasts, output
     starts = prepared.expected.iloc[slice(*np.searchsorted(prepared.expected["run"].to_numpy(), [first, end]))]
     parts["startup"] = np.exp(estimate(models, STARTUP, starts)[0])
     totals = compose(dag, starts["task"].to_numpy() - offset, parts, first, end)
     return [*forecasts, *forecasts_of_runs(prepared.runs.iloc[first:end], totals)], output
+
+
+def foresee_state(prepared: Prepared, models: Models, first: int, end: int) -> Predicted:
+    """Return the probability that each start of those runs is cold."""
+    table = prepared.tables["startup"]
+    where = np.arange(*np.searchsorted(table["run"].to_numpy(), [first, end]))
+    return Predicted("invocation", "state", where, models.chances["state"].predict(table.iloc[where])[:, None])
 
 
 def forecast_of(
@@ -327,7 +358,7 @@ def forecasts_of_runs(runs: pd.DataFrame, totals: dict[str, Floats]) -> list[For
     """Return the forecasts of runs from the totals of their parts."""
     where = runs["run"].to_numpy()
     new = runs["workflow_runs"].to_numpy() == 0
-    groups = np.where(new, NEW, texts(runs["planner"]))
+    groups = np.where(new, NEW, keys_of(runs, ("workflow", "planner")).to_numpy(dtype=object))
     keys = np.where(new, NEW, texts(runs["workflow"]))
     return [
         Forecast("run", metric, where, where, np.log(np.maximum(total, 1e-3)), np.zeros(len(runs)), groups, keys)

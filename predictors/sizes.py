@@ -69,7 +69,7 @@ def _neighbours(samples: Floats, asked: Floats) -> Floats:
     grows = 1.0 if _grows(samples) else 0.0
     outputs = samples[chosen, 1] + grows * (asked[:, None] - samples[chosen, 0])
     mean: Floats = (outputs * weights).sum(axis=1) / weights.sum(axis=1)
-    return mean
+    return np.maximum(mean, 0.0)
 
 
 def _grows(samples: Floats) -> bool:

@@ -39,12 +39,13 @@ class Target:
 
     def certain_zero(self, rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
         """Tell the rows for which the plan itself says that nothing will happen."""
+        nothing: npt.NDArray[np.bool_] = np.zeros(len(rows), dtype=bool)
         planned = rows["is_flexible"].to_numpy() == 0
         if self.metric == "download":
-            return planned & (rows["remote_inputs"].to_numpy() == 0)
-        if self.metric == "upload":
-            return planned & (rows["remote_outputs"].to_numpy() == 0) & (rows["is_sink"].to_numpy() == 0)
-        return np.zeros(len(rows), dtype=bool)
+            nothing = planned & (rows["remote_inputs"].to_numpy() == 0)
+        elif self.metric == "upload":
+            nothing = planned & (rows["remote_outputs"].to_numpy() == 0) & (rows["is_sink"].to_numpy() == 0)
+        return nothing
 
 
 def _task_recents(size: str) -> tuple[Recent, ...]:

@@ -1,0 +1,139 @@
+"""Evaluate: every run of a history predicted from earlier ones by every predictor, as rows of the table `predictions`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pandas as pd
+
+from predictors.engine_rule import EngineRule
+from predictors.engine_runs import Run, in_turn, runs_of
+from predictors.history import History
+from predictors.replay import Errors, Predicted, Prepared, replay, steps
+from predictors.rivals import replay_rivals
+from predictors.targets import QUANTILES, STARTUP_GIVEN_STATE
+
+MODEL = "boosted"
+MODEL_GIVEN_STATE = "boosted_given_state"
+"""Start-up by the model when it is told whether the start is cold."""
+ENGINE_RULE = "engine_rule"
+KEY = ["predictor", "level", "run_id", "task_id", "invocation_id", "metric", "sla_percentile"]
+
+Progress = Callable[[str, int, int], None]
+"""Told the predictor at work, and how many of how many runs it has predicted."""
+
+
+def evaluate(history: History, prepared: Prepared, progress: Progress, *, seed: int = 0) -> pd.DataFrame:
+    """Return what each predictor says of each run, from the runs known at its submission.
+
+    Columns are those of the table `predictions`: one row per predictor, thing, metric and quantile; 'state' is the
+    probability of a cold start and has no quantile. The first run has no history, so nobody predicts it.
+    """
+    runs = len(prepared.runs)
+    blocks = steps(runs)
+    tables, foreseen = [], [np.full(_tasks_before(prepared, blocks[0][0]), np.nan)] if blocks else []
+    for end, predicted, output in replay(prepared, blocks, Errors(), seed):
+        tables += [rows_of(prepared, _name(each), each) for each in predicted]
+        foreseen.append(output)
+        progress(MODEL, end, runs)
+    if blocks:
+        for name, each in replay_rivals(prepared, blocks, np.concatenate(foreseen)):
+            tables.append(rows_of(prepared, name, each))
+            progress("rivals", runs, runs)
+    tables += list(_engine_rule(history, prepared, progress))
+    if not tables:
+        return pd.DataFrame(columns=[*KEY, "predicted", "predicted_at"])
+    predictions = pd.concat(tables, ignore_index=True)
+    return predictions.merge(_latest_known(prepared.runs), on="run_id", how="left")
+
+
+def rows_of(prepared: Prepared, predictor: str, predicted: Predicted) -> pd.DataFrame:
+    """Return predicted quantiles as rows of the table `predictions`, without predicted_at."""
+    table = _table(prepared, predicted).iloc[predicted.rows]
+    is_state = predicted.metric == "state"
+    levels = [np.nan] if is_state else [100 * level for level in QUANTILES]
+    metric = "startup" if predicted.metric == STARTUP_GIVEN_STATE.metric else predicted.metric
+    many = len(levels)
+    rows = pd.DataFrame({
+        "predictor": predictor,
+        "level": predicted.level,
+        "run_id": np.repeat(table["run_id"].to_numpy(), many),
+        "task_id": None if predicted.level == "run" else np.repeat(table["task_id"].to_numpy(), many),
+        "invocation_id": np.repeat(table["invocation_id"].to_numpy(), many) if predicted.level == "invocation" else None,
+        "metric": metric,
+        "sla_percentile": np.tile(levels, len(table)),
+        "predicted": predicted.values.ravel(),
+    })  # fmt: skip
+    return rows[rows["predicted"].notna()]
+
+
+def _name(predicted: Predicted) -> str:
+    return MODEL_GIVEN_STATE if predicted.metric == STARTUP_GIVEN_STATE.metric else MODEL
+
+
+def _table(prepared: Prepared, predicted: Predicted) -> pd.DataFrame:
+    if predicted.level == "run":
+        return prepared.runs
+    return prepared.tables["startup"] if predicted.level == "invocation" else prepared.dag.rows
+
+
+def _tasks_before(prepared: Prepared, run: int) -> int:
+    return int(np.searchsorted(prepared.dag.rows["run"].to_numpy(), run))
+
+
+def _latest_known(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return, for each run, the instant of the latest history it could be predicted from."""
+    known_at = np.sort(runs["known_at"].to_numpy())
+    place = np.searchsorted(known_at, runs["submitted_at"].to_numpy(), side="right") - 1
+    latest = np.where(place >= 0, known_at[np.maximum(place, 0)], np.datetime64("NaT"))
+    return pd.DataFrame({"run_id": runs["run_id"].to_numpy(), "predicted_at": latest})
+
+
+def _engine_rule(history: History, prepared: Prepared, progress: Progress) -> Iterator[pd.DataFrame]:
+    """Yield what the engine's rule says of each run, at each quantile as its SLA.
+
+    Where a run has no plan, nobody said before where its tasks would run: then only what does not depend on that.
+    """
+    rule = EngineRule()
+    planned = set(prepared.runs.loc[prepared.runs["is_planned"], "run_id"])
+    starts = dict(iter(history.starts.groupby("run_id")))
+    runs = runs_of(history)
+    for place, (run, known) in enumerate(in_turn(runs), start=1):
+        for each in known:
+            rule.learn(each)
+        if rule.counts(run).previous_runs:
+            for level in QUANTILES:
+                plan = rule.predict(run, 100 * level).assign(worker=list(run.workers))
+                rows = [*_of_plan(plan, run, run.run_id in planned, starts.get(run.run_id))]
+                table = pd.DataFrame(rows, columns=["level", "task_id", "invocation_id", "metric", "predicted"])
+                yield table.assign(predictor=ENGINE_RULE, run_id=run.run_id, sla_percentile=100 * level)[
+                    [*KEY, "predicted"]
+                ]
+        progress(ENGINE_RULE, place, len(runs))
+
+
+def _of_plan(
+    plan: pd.DataFrame, run: Run, is_planned: bool, starts: pd.DataFrame | None
+) -> Iterator[tuple[str, str | None, str | None, str, float]]:
+    """Yield level, task, invocation, metric and value of everything a plan says."""
+    columns = {"execution": "execution_ms", "output_bytes": "output_bytes"}
+    if is_planned:
+        columns |= {"download": "download_ms", "upload": "upload_ms"}
+    for metric, column in columns.items():
+        for task, value in zip(plan["task_id"], plan[column], strict=True):
+            yield "task", task, None, metric, value
+        if metric != "output_bytes":
+            yield "run", None, None, metric, plan[column].sum()
+    if not is_planned:
+        return
+    first = plan[plan["startup_ms"].notna()].sort_values("start_offset_ms", kind="stable").drop_duplicates("worker")
+    yield "run", None, None, "startup", first["startup_ms"].sum()
+    yield "run", None, None, "makespan", plan["completion_offset_ms"][np.asarray(run.is_sink)].max()
+    if starts is None:
+        return
+    launched = starts.merge(first[["worker", "startup_ms", "startup_state"]], left_on="worker_id", right_on="worker")
+    for task, invocation, value in zip(
+        launched["task_id"], launched["invocation_id"], launched["startup_ms_y"], strict=True
+    ):
+        yield "invocation", task, invocation, "startup", value
