@@ -31,15 +31,15 @@ FEWEST_OF_A_LINE = 6
 FEWEST_SIZES, FEWEST_MEMORIES = 3, 2
 """Different values without which a line does not depend on the size, or on memory."""
 RIDGE = 1.0
-"""What the slopes of all rows weigh in a group's: as much as samples of this sum of squares."""
+"""What the slopes of a wider group weigh in a narrower one's: as much as samples of this sum of squares."""
 SLOPES = (0.0, 1.2)
 """Bounds of how a value may grow beyond the sizes seen."""
 GROUPS = {
-    "task": (("function", "memory_mb"), ("function",)),
+    "task": (("function", "memory_mb", "environment"), ("function", "environment"), ("function",)),
     "invocation": (("environment", "memory_mb"), ("environment",)),
     "run": (("workflow", "planner"), ("workflow",)),
 }
-"""By level, which rows are of a kind: the narrowest group first."""
+"""By level, which rows are of a kind: the narrowest group first. The same function is another one where it runs elsewhere."""
 
 OUTPUT_BYTES = Target("output_bytes", "task", "output_bytes", (), (), "log_inputs")
 TIMES = (EXECUTION, DOWNLOAD, UPLOAD, STARTUP)
@@ -103,43 +103,49 @@ class Empirical:
 
 
 class LogLog:
-    """A line for the logarithm, over those of size and memory, by function (start: environment; run: workflow).
+    """A line for the logarithm, over those of size and memory, of the narrowest group with enough rows of it.
 
-    A group's slopes are drawn to those of all rows, so that sizes which hardly vary do not make them steep. Beyond
-    the sizes seen it grows within `SLOPES`, beyond the memories seen not at all. Quantiles are those of what the line
-    missed its own samples by, after the group's share of rows that took nothing.
+    Groups are those of `GROUPS` without the narrowest: memory is in the line, and planners share one. A group's slopes
+    are drawn to those of the next wider one, and in the end of all rows, so that sizes which hardly vary do not make
+    them steep. Beyond the sizes seen it grows within `SLOPES`, beyond the memories seen not at all. Quantiles are those
+    of what the line missed its own samples by, after the group's share of rows that took nothing.
     """
 
     name = "log_log"
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        self.by = GROUPS[target.level][-1]
-        self.lines: dict[str, _Line] = {}
+        self.groups = GROUPS[target.level][1:]
+        self.lines: list[dict[str, _Line]] = []
         self.pooled: _Line | None = None
 
     def fit(self, rows: pd.DataFrame, took: Floats, happened: Floats) -> Self:
-        """Learn a line from all rows, and one from those of each group with enough that happened."""
+        """Learn a line from all rows, then one from those of each group with enough that happened, the widest first."""
         learned = _samples(self.target, rows, took, happened)
         rows, took = rows[learned], took[learned]
-        self.lines, self.pooled = {}, None
+        self.lines, self.pooled = [{} for _ in self.groups], None
         if np.isnan(took).all():
             return self
         places = self._places(rows)
         self.pooled = _line(places, took, np.zeros(places.shape[1]))
-        for key, own in _members(_keys(rows, self.by)).items():
-            if np.isfinite(took[own]).sum() >= FEWEST_OF_A_LINE:
-                self.lines[key] = _line(places[own], took[own], self.pooled.slopes)
+        towards = np.tile(self.pooled.slopes, (len(rows), 1))  # of each row, as far as wider groups tell
+        for by, lines in reversed(list(zip(self.groups, self.lines, strict=True))):
+            for key, own in _members(_keys(rows, by)).items():
+                if np.isfinite(took[own]).sum() >= FEWEST_OF_A_LINE:
+                    lines[key] = _line(places[own], took[own], towards[own[0]])
+                    towards[own] = lines[key].slopes
         return self
 
     def predict(self, rows: pd.DataFrame, quantiles: tuple[float, ...]) -> Floats:
         """Return the quantiles around each group's line; 0 where the plan says that nothing will happen."""
         predicted = np.full((len(rows), len(quantiles)), np.nan)
         places = self._places(rows)
-        for key, own in _members(_keys(rows, self.by)).items():
-            line = self.lines.get(key, self.pooled)
-            if line is not None:
-                predicted[own] = line.predict(places[own], np.array(quantiles))
+        if self.pooled is not None:
+            predicted = self.pooled.predict(places, np.array(quantiles))
+        for by, lines in reversed(list(zip(self.groups, self.lines, strict=True))):
+            for key, own in _members(_keys(rows, by)).items():
+                if key in lines:
+                    predicted[own] = lines[key].predict(places[own], np.array(quantiles))
         predicted[_certain_zero(self.target, rows)] = 0.0
         return predicted
 

@@ -65,9 +65,12 @@ def test_a_quantile_is_the_sample_at_or_below_which_the_next_one_falls_with_that
     ("target", "narrow", "wide"),
     [
         (EXECUTION, "memory_mb", "function"),
+        (EXECUTION, "memory_mb", "environment"),
+        (EXECUTION, "environment", "function"),
         (STARTUP, "memory_mb", "environment"),
         (MAKESPAN, "planner", "workflow"),
         (OUTPUT_BYTES, "memory_mb", "function"),
+        (OUTPUT_BYTES, "environment", "function"),
     ],
 )
 def test_the_narrowest_group_with_five_samples_speaks(target: Target, narrow: str, wide: str) -> None:
@@ -177,6 +180,24 @@ def test_a_group_with_few_rows_uses_the_line_of_all() -> None:
     rival = learned(LogLog, EXECUTION, table, values)
     asked, answers = power_law([40.0, 4e5], 0.8, function=["f", "never seen"])
     assert median(rival, asked) == pytest.approx(answers, rel=0.02)
+
+
+def test_the_same_function_has_a_line_of_its_own_in_each_environment_with_six_rows() -> None:
+    # Of 'near' and 'far' there are enough rows; of 'new' five, too few: the line of the function's 17 rows speaks.
+    where = ["near"] * 6 + ["far"] * 6 + ["new"] * 5
+    rival = learned(LogLog, EXECUTION, rows(17, environment=where), [10] * 6 + [1000] * 6 + [1] * 5)
+    answers = median(rival, rows(4, environment=["near", "far", "new", "never seen"]))
+    assert answers == pytest.approx([10, 1000, 10, 10])
+
+
+def test_a_slope_in_an_environment_is_drawn_to_the_functions_and_that_to_the_slope_of_all() -> None:
+    others, of_others = power_law(np.geomspace(10, 1e6, 400).tolist(), 0.0, function="g")
+    known, of_known = power_law(np.geomspace(10, 1e6, 200).tolist(), 1.0, environment="here")
+    few = rows(6, log_inputs=np.log([1000, 1000, 1001, 1001, 1002, 1002]), environment="there")
+    rival = learned(LogLog, EXECUTION, pd.concat([others, known, few]), [*of_others, *of_known, *[50, 60] * 3])
+    small, large = median(rival, rows(2, log_inputs=np.log([1002, 100_200]), environment="there"))
+    # All rows grow with the power of about a third, the function's with that of 1.
+    assert large / small == pytest.approx(100, rel=0.1)
 
 
 def test_a_groups_slope_is_drawn_to_that_of_all_where_its_own_sizes_tell_little() -> None:
