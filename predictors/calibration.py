@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-RATE = 0.05
+RATE = 0.07
 """How far a level moves for each run that was wholly missed."""
 FARTHEST = 0.3
 """How far a level may be moved."""
@@ -24,7 +24,7 @@ NEW = "\x00new"
 
 
 class Calibrator:
-    """Latest scaled residuals by group, scales by key, and moved levels by group and level.
+    """Latest scaled residuals by group, scales by key, and moved levels by mover and level.
 
     The latest `window` residuals of a group count; those of all groups together weigh in it as much as `stand_in` of its own.
     """
@@ -45,17 +45,24 @@ class Calibrator:
         scales: Floats = (sums[:, 0] + 3 * guess) / (sums[:, 1] + 3)
         return np.maximum(scales, 1e-6)[codes]
 
-    def offsets(self, groups: npt.NDArray[np.object_], scale: Floats, levels: Floats, nominal: Floats) -> Floats:
+    def offsets(
+        self,
+        groups: npt.NDArray[np.object_],
+        movers: npt.NDArray[np.object_],
+        scale: Floats,
+        levels: Floats,
+        nominal: Floats,
+    ) -> Floats:
         """Return what to add to each row's predicted logarithm, a column per level.
 
-        `levels` (rows x quantiles) are probabilities after a share of zeros is taken off, `nominal` the quantiles.
+        Levels are moved by `movers`, which may be coarser than `groups`. `levels` (rows x quantiles) are probabilities after a share of zeros is taken off, `nominal` the quantiles.
         """
         offsets = np.empty(levels.shape)
+        asked = levels + self._moved(movers, nominal)
         for group in np.unique(groups.astype(str)):
             own = groups == group
             values, shares = self._distribution(group)
-            moved = np.array([self.moved.get(f"{group}|{level:g}", [0.0])[0] for level in nominal])
-            offsets[own] = np.interp(np.clip(levels[own] + moved, 0.001, 0.999), shares, values)
+            offsets[own] = np.interp(np.clip(asked[own], 0.001, 0.999), shares, values)
         return offsets * scale[:, None]
 
     def learn(
@@ -72,13 +79,18 @@ class Calibrator:
             self._append("", scaled[old])
             self._add_scale("", residuals[old])
 
-    def move(self, group: str, level: float, covered: npt.NDArray[np.bool_]) -> None:
-        """Move a group's level against what a run's rows made of it; a run with many rows moves it more."""
-        name = f"{group}|{level:g}"
+    def move(self, mover: str, level: float, covered: npt.NDArray[np.bool_]) -> None:
+        """Move a level of a mover against what a run's rows made of it; a run with many rows moves it more."""
+        name = f"{mover}|{level:g}"
         moved, rows, runs = self.moved.get(name, [0.0, 0.0, 0.0])
         rows, runs = rows + len(covered), runs + 1
         step = RATE * float((level - covered).sum()) * runs / rows
         self.moved[name] = [float(np.clip(moved + step, -FARTHEST, FARTHEST)), rows, runs]
+
+    def _moved(self, movers: npt.NDArray[np.object_], nominal: Floats) -> Floats:
+        names, codes = np.unique(movers.astype(str), return_inverse=True)
+        moved = [[self.moved.get(f"{name}|{level:g}", [0.0])[0] for level in nominal] for name in names]
+        return np.array(moved, dtype=np.float64).reshape(len(names), len(nominal))[codes]
 
     def _append(self, group: str, scaled: Floats) -> None:
         before = self.residuals.get(group, np.empty(0))

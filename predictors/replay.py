@@ -159,7 +159,7 @@ def steps(runs: int) -> list[tuple[int, int]]:
     """Return the blocks of runs (first, end) that are predicted with one fit: short while history is short."""
     blocks, first = [], 1
     while first < runs:
-        end = min(runs, first + max(1, min(first // 2, 10), first // 20))
+        end = min(runs, first + max(1, min(first // 2, 20), first // 20))
         blocks.append((first, end))
         first = end
     return blocks
@@ -216,7 +216,7 @@ def replay(
 class Forecast:
     """Medians (logarithms) and chances of nothing, for rows of one table; `rows` are in order of their runs.
 
-    `groups` and `keys` are what calibration tells apart: quantiles and scales.
+    `groups`, `movers` and `keys` are what calibration tells apart: residuals, moved levels, and scales.
     """
 
     level: str
@@ -226,6 +226,7 @@ class Forecast:
     median: Floats
     zero: Floats
     groups: npt.NDArray[np.object_]
+    movers: npt.NDArray[np.object_]
     keys: npt.NDArray[np.object_]
 
     @property
@@ -238,7 +239,7 @@ class Forecast:
         part = slice(*np.searchsorted(self.run, [first, end]))
         return Forecast(
             self.level, self.metric, self.rows[part], self.run[part], self.median[part], self.zero[part],
-            self.groups[part], self.keys[part],
+            self.groups[part], self.movers[part], self.keys[part],
         )  # fmt: skip
 
     def quantiles(self, errors: Errors, nominal: Floats) -> Floats:
@@ -246,7 +247,7 @@ class Forecast:
         calibrator = errors.of(self.name)
         zero = self.zero[:, None]
         levels = np.clip((nominal - zero) / np.maximum(1 - zero, 1e-9), 0, 1)
-        offsets = calibrator.offsets(self.groups, calibrator.scale(self.keys), levels, nominal)
+        offsets = calibrator.offsets(self.groups, self.movers, calibrator.scale(self.keys), levels, nominal)
         values = np.exp(np.clip(self.median[:, None] + offsets, -30, 60))
         return np.where(zero >= nominal, 0.0, np.maximum.accumulate(values, axis=1))
 
@@ -286,9 +287,9 @@ def _teach(outcomes: list[_Outcome], errors: Errors) -> None:
         for place, level in enumerate(outcome.quantiles):
             predicted = outcome.predicted.values[:, place]
             judged = ~np.isnan(actual) & (predicted > 0)
-            for group in set(forecast.groups[judged]) - {NEW}:
-                own = judged & (forecast.groups == group)
-                calibrator.move(group, level, actual[own] <= predicted[own])
+            for mover in set(forecast.movers[judged]) - {NEW}:
+                own = judged & (forecast.movers == mover)
+                calibrator.move(mover, level, actual[own] <= predicted[own])
 
 
 def actual_values(prepared: Prepared, level: str, metric: str, rows: npt.NDArray[np.int64]) -> Floats:
@@ -351,7 +352,7 @@ def forecast_of(
     new = rows[f"{target.base}_runs"].to_numpy() == 0
     groups = np.where(new, NEW, texts(rows["planner"]))
     keys = np.where(new, NEW, texts(rows[target.scale_by]))
-    return Forecast(target.level, target.metric, where, rows["run"].to_numpy(), median, zero, groups, keys)
+    return Forecast(target.level, target.metric, where, rows["run"].to_numpy(), median, zero, groups, groups, keys)
 
 
 def forecasts_of_runs(runs: pd.DataFrame, totals: dict[str, Floats]) -> list[Forecast]:
@@ -359,9 +360,11 @@ def forecasts_of_runs(runs: pd.DataFrame, totals: dict[str, Floats]) -> list[For
     where = runs["run"].to_numpy()
     new = runs["workflow_runs"].to_numpy() == 0
     groups = np.where(new, NEW, keys_of(runs, ("workflow", "planner")).to_numpy(dtype=object))
+    movers = np.where(new, NEW, texts(runs["planner"]))
     keys = np.where(new, NEW, texts(runs["workflow"]))
+    certain = np.zeros(len(runs))
     return [
-        Forecast("run", metric, where, where, np.log(np.maximum(total, 1e-3)), np.zeros(len(runs)), groups, keys)
+        Forecast("run", metric, where, where, np.log(np.maximum(total, 1e-3)), certain, groups, movers, keys)
         for metric, total in totals.items()
     ]
 
