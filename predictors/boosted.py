@@ -7,6 +7,7 @@ guarded slope carries on.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OrdinalEncoder
+from threadpoolctl import ThreadpoolController
 
 from predictors.recent import keys_of
 from predictors.targets import Target
@@ -26,6 +28,9 @@ MOST_ROWS = 400_000
 """Rows a model is fitted on at most: the latest."""
 FEWEST_ROWS = 40
 """Fewer rows than this teach no tree anything."""
+ONE_THREAD_ROWS = 20_000
+"""Up to so many rows one thread is enough: with little to do, several mostly wait for each other, ten times as long on a
+busy machine."""
 SLOPES = (0.0, 1.2)
 """Bounds of how a duration may grow beyond the sizes seen: not at all, to a little more than in proportion."""
 
@@ -61,7 +66,7 @@ class Median:
             self._see(rows, took)
         start = self._start(rows)
         self.categories, self.numbers = _recorded(rows, self.categories), _recorded(rows, self.numbers)
-        self.trees = _pipeline(
+        trees = _pipeline(
             HistGradientBoostingRegressor(
                 loss="absolute_error", max_iter=120, learning_rate=0.08, max_leaf_nodes=15, min_samples_leaf=20,
                 l2_regularization=1.0, early_stopping=False, random_state=self.seed,
@@ -69,7 +74,9 @@ class Median:
             ),
             self.categories,
             self._columns(),
-        ).fit(self._table(rows), took - start)  # fmt: skip
+        )  # fmt: skip
+        with _threads(len(rows)):
+            self.trees = trees.fit(self._table(rows), took - start)
         return self
 
     def predict(self, rows: pd.DataFrame) -> Floats:
@@ -83,7 +90,8 @@ class Median:
             within = np.clip(size, low, high)
             beyond = np.nan_to_num(size - within) * self.slope
             rows = rows.assign(**{self.size: within})
-        predicted: Floats = self._start(rows) + self.trees.predict(self._table(rows)) + beyond
+        with _threads(len(rows)):
+            predicted: Floats = self._start(rows) + self.trees.predict(self._table(rows)) + beyond
         return predicted
 
     def _start(self, rows: pd.DataFrame) -> Floats:
@@ -109,6 +117,7 @@ class Median:
         relative = (
             took - pd.Series(took).groupby(keys_of(rows, ("function",)).to_numpy()).transform("median").to_numpy()
         )
+        within = np.nan_to_num(within)
         fit = float(np.dot(within, relative) / (np.dot(within, within) + 1.0))
         self.slope = float(np.clip(fit, *SLOPES))
 
@@ -133,22 +142,31 @@ class Chance:
         fewest = min(int(happened.sum()), int((~happened).sum()))
         if fewest >= FEWEST_ROWS / 2:
             self.categories, self.numbers = _recorded(rows, self.categories), _recorded(rows, self.numbers)
-            self.trees = _pipeline(
+            trees = _pipeline(
                 HistGradientBoostingClassifier(
                     max_iter=60, learning_rate=0.08, max_leaf_nodes=15, min_samples_leaf=20, l2_regularization=1.0,
                     early_stopping=False, random_state=self.seed,
                 ),
                 self.categories,
                 self.numbers,
-            ).fit(rows[[*self.categories, *self.numbers]], happened)  # fmt: skip
+            )  # fmt: skip
+            with _threads(len(rows)):
+                self.trees = trees.fit(rows[[*self.categories, *self.numbers]], happened)
         return self
 
     def predict(self, rows: pd.DataFrame) -> Floats:
         """Return the probability for each row."""
         if self.trees is None:
             return np.full(len(rows), self.usual)
-        chance: Floats = self.trees.predict_proba(rows[[*self.categories, *self.numbers]])[:, 1]
+        with _threads(len(rows)):
+            chance: Floats = self.trees.predict_proba(rows[[*self.categories, *self.numbers]])[:, 1]
         return chance
+
+
+def _threads(rows: int) -> AbstractContextManager[Any]:
+    """Return a context in which that many rows are worked on by as many threads as are worth it."""
+    limited: AbstractContextManager[Any] = ThreadpoolController().limit(limits=1 if rows <= ONE_THREAD_ROWS else None)
+    return limited
 
 
 def _recorded(rows: pd.DataFrame, columns: list[str]) -> list[str]:
