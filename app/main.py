@@ -8,13 +8,14 @@ import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
 from app.filters import offer
-from app.sections import SECTIONS
+from app.sections import PREDICT, SECTIONS
 
 PAGES = Path(__file__).parent / "pages"
 
 ICONS = {
     "summary": "article", "cold_starts": "ac_unit", "active_periods": "hourglass_top", "prediction_accuracy": "target",
     "slas": "handshake", "optimisations": "bolt", "experiments": "science", "planners_and_cost": "payments", "failures": "error",
+    "predictors": "model_training",
 }  # fmt: skip
 
 st.set_page_config(page_title="Flowscope", page_icon=str(Path(__file__).parent / "icon.png"), layout="wide")
@@ -35,6 +36,7 @@ page = st.navigation(
     {
         "": [st.Page(home, title="Flowscope", url_path="home", default=True, visibility="hidden")],
         "Report": [at(stem, title, ICONS[stem]) for stem, title in SECTIONS.items()],
+        "Predict": [at(stem, title, ICONS[stem]) for stem, title in PREDICT.items()],
         "Explore": [
             at("run", "Run", "account_tree"),
             at("sql", "SQL", "terminal"),

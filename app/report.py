@@ -24,7 +24,7 @@ from app.findings.evidence import Selection, of_reader
 from app.findings.finding import Figure, Finding
 from app.markdown import to_html
 from app.plain import label
-from app.sections import SECTIONS
+from app.sections import TITLES
 from app.svg import NARROW, colours, to_svg
 from app.units import count
 from warehouse.connection import Reader
@@ -58,10 +58,10 @@ from selected_runs
 def build(reader: Reader, findings: Iterable[Finding], selection: Selection, made_at: datetime) -> str:
     """Return the report as HTML. The findings are drawn as they come, so their iterator may tell how far it is."""
     shown = [_finding(finding) for finding in findings]
-    order = {page: place for place, page in enumerate(SECTIONS)}
+    order = {page: place for place, page in enumerate(TITLES)}
     by_section = sorted(shown, key=lambda finding: (order.get(finding["page"], len(order)), finding["page"]))
     sections = [
-        (page, SECTIONS.get(page, page.replace("_", " ").capitalize()), list(group))
+        (page, TITLES.get(page, page.replace("_", " ").capitalize()), list(group))
         for page, group in groupby(by_section, key=lambda finding: finding["page"])
     ]
     return _template().render(

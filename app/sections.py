@@ -1,4 +1,4 @@
-"""The report's sections in their order: the file and the address of each page, and its title."""
+"""The pages that questions stand on, in their order: the file and the address of each, and its title."""
 
 from __future__ import annotations
 
@@ -13,3 +13,9 @@ SECTIONS = {
     "planners_and_cost": "Planners & cost",
     "failures": "Failures",
 }
+"""What was recorded."""
+
+PREDICT = {"predictors": "Predictors"}
+"""What will be."""
+
+TITLES = SECTIONS | PREDICT

@@ -13,7 +13,7 @@ from app.filters import taken
 from app.findings import QUESTIONS, find_or_say
 from app.findings.evidence import Evidence
 from app.findings.finding import Answer, Finding, Question, Status
-from app.sections import SECTIONS
+from app.sections import TITLES
 from app.store import Store
 from app.units import count
 
@@ -36,7 +36,7 @@ _KEPT = 400
 
 def report_page(stem: str, intro: str, first: str = "") -> tuple[Store, Evidence]:
     """Show a page of the report: its title, which runs it is about, and its findings, `first` before the others."""
-    st.title(SECTIONS[stem])
+    st.title(TITLES[stem])
     store = parts.open_store_with_runs()
     parts.freshness(store)
     st.markdown(intro)

@@ -29,7 +29,9 @@ SHOWN_BYTES = 20_000_000
 EXPORTED_ROWS = 1_000_000
 QUERY_SECONDS = 30.0
 _EXPORT_SECONDS = 120.0
-_NEEDED = frozenset({"generation_info", "run_summary", "prediction_errors", "prediction_accuracy_over_time", "files"})
+_NEEDED = frozenset(
+    {"generation_info", "run_summary", "prediction_errors", "prediction_accuracy_over_time", "files", "history_budgets"}
+)
 
 Format = Literal["csv", "parquet"]
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from app.findings.evidence import Evidence
 from app.findings.finding import Answer, Question, not_enough
-from app.plain import plain
 from app.units import count, duration, percent
 
 EVENTS = """
@@ -28,15 +27,6 @@ select
         as with_libraries
 from invocations
 semi join selected_runs on invocations.run_id = selected_runs.run_id
-"""
-
-PREDICTORS = """
--- Who predicted what.
-select predictor, count(distinct run_id) as runs, count(relative_error) as predictions
-from prediction_errors
-semi join selected_runs on prediction_errors.run_id = selected_runs.run_id
-group by predictor
-order by predictor
 """
 
 WIDTHS = """
@@ -115,34 +105,6 @@ def _libraries(evidence: Evidence) -> Answer:
     )  # fmt: skip
 
 
-def _predictors(evidence: Evidence) -> Answer:
-    seen = evidence.frame(PREDICTORS)
-    rivals = [str(name) for name in seen["predictor"] if name != "engine"]
-    if seen.empty:
-        sentence = "No prediction is in this selection: runs without history make no plan, and no other predictor has been evaluated."
-    elif not rivals:
-        sentence = (
-            "The engine's recorded plan is the only predictor in this selection: there is nothing to compare it with."
-        )
-    else:
-        shown = ", ".join(plain(name, 30) for name in rivals[:3])
-        sentence = f"{count(len(rivals), 'predictor')} beside the engine's plan ({shown}) left predictions; ranking them is not computed yet."
-    return not_enough(
-        sentence,
-        "Predictors trained and evaluated on these runs.",
-        n=int(seen["predictions"].sum()), counted="predictions",
-    )  # fmt: skip
-
-
-def _history(evidence: Evidence) -> Answer:
-    seen = evidence.frame(PREDICTORS)
-    return not_enough(
-        "How accuracy falls with less history is not computed: it takes predictors evaluated with histories of several lengths.",
-        "Predictors evaluated with the last few runs, or a sample of them, instead of all.",
-        n=int(seen["predictions"].sum()), counted="predictions",
-    )  # fmt: skip
-
-
 def _fan_out(evidence: Evidence) -> Answer:
     seen = evidence.record(WIDTHS)
     varying, workflows = int(seen["varying"]), int(seen["workflows"])
@@ -212,8 +174,6 @@ QUESTIONS = (
         "optimisations", _SIMULATION, _acting,
     ),
     Question("F14", "What part of start-up goes to libraries, and what would fetching them on demand save?", "cold_starts", _METHOD, _libraries),
-    Question("F15", "Which predictor is best for each metric, and by how much does it beat the engine's rule?", "prediction_accuracy", _METHOD, _predictors),
-    Question("F16", "How much history does prediction need: accuracy against metrics kept, in runs and bytes?", "prediction_accuracy", _METHOD, _history),
     Question(
         "F17", "How well are runs predicted whose fan-out is only known at run time: one dynamic workflow against two static ones?",
         "prediction_accuracy", _SIMULATION, _fan_out,
