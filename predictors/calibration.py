@@ -8,6 +8,8 @@ Candes 2021), which holds coverage under drift.
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 import numpy as np
 import numpy.typing as npt
 
@@ -21,23 +23,31 @@ FIRST_GUESS = 1.0
 """The scale before anything was compared: a factor e either way."""
 NEW = "\x00new"
 """Group and key of what has no history of its own. It teaches nobody else."""
+ALL = "\x00all"
+"""Group and key of everything but what is new."""
+ENOUGH = 20
+"""Residuals without which a guess stands in: normal ones, whose mean absolute value is the scale."""
+
+
+_GUESSED = np.sqrt(np.pi / 2) * np.array([NormalDist().inv_cdf((place + 0.5) / ENOUGH) for place in range(ENOUGH)])
 
 
 class Calibrator:
     """Latest scaled residuals by group, scales by key, and moved levels by mover and level.
 
-    The latest `window` residuals of a group count; those of all groups together weigh in it as much as `stand_in` of its own.
+    The latest `window` residuals of a group count; those of all groups together weigh in it as much as `stand_in` of its own,
+    and while those are few, so does a guess.
     """
 
     def __init__(self, window: int = 400, stand_in: float = 40.0) -> None:
         self.window, self.stand_in = window, stand_in
         self.residuals: dict[str, Floats] = {}
-        self.scales: dict[str, list[float]] = {}
+        self.scales: dict[str, list[float]] = {ALL: [FIRST_GUESS, 1.0]}
         self.moved: dict[str, list[float]] = {}
 
     def scale(self, keys: npt.NDArray[np.object_]) -> Floats:
         """Return how far predictions of each key are usually off (mean of the logarithm's absolute error)."""
-        all_sum, all_weight = self.scales.get("", [FIRST_GUESS, 1.0])
+        all_sum, all_weight = self.scales[ALL]
         usual = all_sum / all_weight
         names, codes = np.unique(keys.astype(str), return_inverse=True)
         sums = np.array([self.scales.get(name, [0.0, 0.0]) for name in names]).reshape(-1, 2)
@@ -76,8 +86,8 @@ class Calibrator:
             self._add_scale(key, residuals[keys == key])
         old = keys != NEW
         if old.any():
-            self._append("", scaled[old])
-            self._add_scale("", residuals[old])
+            self._append(ALL, scaled[old])
+            self._add_scale(ALL, residuals[old])
 
     def move(self, mover: str, level: float, covered: npt.NDArray[np.bool_]) -> None:
         """Move a level of a mover against what a run's rows made of it; a run with many rows moves it more."""
@@ -103,12 +113,14 @@ class Calibrator:
     def _distribution(self, group: str) -> tuple[Floats, Floats]:
         """Return residuals in order and the share of weight up to the middle of each."""
         own = self.residuals.get(group, np.empty(0))
-        everyone = self.residuals.get("", np.empty(0))
-        if not len(everyone):
-            normal = np.array([-3.0, -1.6, -0.85, 0.0, 0.85, 1.6, 3.0])
-            return normal, np.array([0.001, 0.1, 0.25, 0.5, 0.75, 0.9, 0.999])
-        values = np.concatenate([own, everyone])
-        weights = np.concatenate([np.ones(len(own)), np.full(len(everyone), self.stand_in / len(everyone))])
+        everyone = self.residuals.get(ALL, np.empty(0))
+        guess = max(ENOUGH - len(everyone), 0) / ENOUGH
+        values = np.concatenate([own, everyone, _GUESSED])
+        weights = np.concatenate([
+            np.ones(len(own)),
+            np.full(len(everyone), (1 - guess) * self.stand_in / max(len(everyone), 1)),
+            np.full(ENOUGH, guess * self.stand_in / ENOUGH),
+        ])
         order = np.argsort(values, kind="stable")
         shares = np.cumsum(weights[order])
         return values[order], (shares - weights[order] / 2) / shares[-1]
