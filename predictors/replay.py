@@ -58,7 +58,7 @@ def prepare(history: History) -> Prepared:
     for target in TIMES:
         rows = tasks if target.level == "task" else starts
         ms = (recorded if target.level == "task" else starts)[target.column].to_numpy(dtype="float64", na_value=np.nan)
-        known = left if target.level == "task" else ~np.isnan(ms)
+        known = left if target.may_be_zero else ~np.isnan(ms)
         happened[target.metric] = np.where(known, np.nan_to_num(ms) > 0, np.nan)
         took[target.metric] = np.where(known & (ms > 0), np.log(np.where(ms > 0, ms, 1.0)), np.nan)
         tables[target.metric] = with_recents(rows, took[target.metric], target, runs)
@@ -287,7 +287,7 @@ def _teach(outcomes: list[_Outcome], errors: Errors) -> None:
         for place, level in enumerate(outcome.quantiles):
             predicted = outcome.predicted.values[:, place]
             judged = ~np.isnan(actual) & (predicted > 0)
-            for mover in set(forecast.movers[judged]) - {NEW}:
+            for mover in sorted(set(forecast.movers[judged]) - {NEW}):
                 own = judged & (forecast.movers == mover)
                 calibrator.move(mover, level, actual[own] <= predicted[own])
 
