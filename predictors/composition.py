@@ -53,7 +53,7 @@ def _finishes(dag: Dag, launched: npt.NDArray[np.int64], parts: dict[str, Floats
     depth_of_edge = dag.rows["depth"].to_numpy()[dag.downstream]
     order = np.argsort(depth_of_edge, kind="stable")
     upstream, downstream, depths = dag.upstream[order], dag.downstream[order], depth_of_edge[order]
-    for level in dag.levels():
+    for level in dag.levels() if tasks else []:
         depth = dag.rows["depth"].iloc[level[0]]
         start, stop = np.searchsorted(depths, [depth, depth + 0.5])
         np.maximum.at(arrived, downstream[start:stop], finished[upstream[start:stop]])
