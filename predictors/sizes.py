@@ -40,10 +40,10 @@ class OutputSize:
         """Return the logarithm of 1 + the output's bytes; without any sample the output is as large as the input."""
         predicted = log_inputs.astype("float64").copy()
         full = keys_of(rows, ("workflow", "function")).to_numpy()
+        functions = keys_of(rows, ("function",)).to_numpy()
         for name in np.unique(full.astype(str)):
             own = np.flatnonzero(full == name)
-            function = str(rows["function"].iloc[own[0]])
-            for key in (f"2\x1e{name}", f"1\x1e{function}", "0\x1e"):
+            for key in (f"2\x1e{name}", f"1\x1e{functions[own[0]]}", "0\x1e"):
                 if key in self.samples:
                     predicted[own] = _neighbours(self.samples[key], log_inputs[own])
                     break
@@ -51,9 +51,12 @@ class OutputSize:
 
 
 def _neighbours(samples: Floats, asked: Floats) -> Floats:
-    """Return the median output of the nearest samples, moved by their ratio to the size asked for, weighted by nearness."""
+    """Return the mean output of the nearest samples, moved by their ratio to the size asked for, weighted by nearness.
+
+    Of samples equally near the latest count: those of one size are in order of time.
+    """
     count = min(NEIGHBOURS, len(samples))
-    place = np.searchsorted(samples[:, 0], asked)
+    place = np.searchsorted(samples[:, 0], asked, side="right")
     offsets = np.arange(-NEIGHBOURS, NEIGHBOURS)
     candidates = np.clip(place[:, None] + offsets, 0, len(samples) - 1)
     distance = np.abs(samples[candidates, 0] - asked[:, None])
