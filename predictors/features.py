@@ -86,14 +86,25 @@ class Dag:
 
 
 def number_runs(history: History) -> pd.DataFrame:
-    """Return the runs with their position, how many of their workflow came before, and the seconds since anything ran there.
+    """Return the runs with their position, how many of their workflow were known before, and the seconds since anything ran there.
 
     The latter is a logarithm (log_gap_s), and of the run's environment.
     """
     runs = history.runs.reset_index(drop=True).assign(run=np.arange(len(history.runs)))
     before = runs.groupby("environment", dropna=False)["known_at"].transform(lambda known: known.cummax().shift())
     idle = (runs["submitted_at"] - before).dt.total_seconds().clip(lower=0)
-    return runs.assign(log_gap_s=np.log1p(idle), workflow_runs=runs.groupby("workflow", dropna=False).cumcount())
+    return runs.assign(log_gap_s=np.log1p(idle), workflow_runs=_known_runs(runs))
+
+
+def _known_runs(runs: pd.DataFrame) -> Ints:
+    """Return how many runs of its workflow were known when each run was submitted."""
+    counts = np.zeros(len(runs), dtype=np.int64)
+    codes = _codes(runs["workflow"])
+    submitted_at, known_at = runs["submitted_at"].to_numpy(), runs["known_at"].to_numpy()
+    for code in np.unique(codes):
+        own = codes == code
+        counts[own] = np.searchsorted(np.sort(known_at[own]), submitted_at[own], side="right")
+    return counts
 
 
 def describe_dags(history: History, runs: pd.DataFrame) -> Dag:
@@ -105,7 +116,7 @@ def describe_dags(history: History, runs: pd.DataFrame) -> Dag:
     is_flexible = tasks["planned_worker_id"].isna().to_numpy()
     worker = _codes(tasks["run"], tasks["planned_worker_id"])
     is_remote = is_flexible[downstream] | is_flexible[upstream] | (worker[upstream] != worker[downstream])
-    depth = _depths(count, upstream, downstream)
+    depth = _depths(count, upstream, downstream, int(np.bincount(tasks["run"]).max(initial=0)))
     level = _codes(tasks["run"], pd.Series(depth))
     at_worker = _codes(pd.Series(level), pd.Series(worker))
     memory = tasks["planned_memory_mb"].fillna(tasks["memory_mb"]).astype("float64")
@@ -229,10 +240,10 @@ def _filled(column: pd.Series) -> Floats:
     return column.fillna(0).to_numpy(dtype="float64")
 
 
-def _depths(count: int, upstream: Ints, downstream: Ints) -> Ints:
-    """Return the length of the longest chain of tasks before each. A cycle ends after as many rounds as there are tasks."""
+def _depths(count: int, upstream: Ints, downstream: Ints, longest: int) -> Ints:
+    """Return the length of the longest chain of tasks before each. A cycle ends after `longest` rounds, the tasks of a run."""
     depth = np.zeros(count, dtype=np.int64)
-    for _ in range(count):
+    for _ in range(longest):
         deeper = depth.copy()
         np.maximum.at(deeper, downstream, depth[upstream] + 1)
         if np.array_equal(deeper, depth):
