@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 from rich.console import Console
@@ -228,6 +231,8 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def _write(answer: pd.DataFrame, how: Format | None, output: Path | None) -> None:
+    for name in (str(column) for column in answer if re.fullmatch(r"p[0-9.]+", str(column))):
+        answer = answer.assign(**{name: _rounded(answer[name].to_numpy())})
     batches = pa.Table.from_pandas(answer, preserve_index=False).to_reader()
     if output:
         with replacing(output) as file:
@@ -236,6 +241,12 @@ def _write(answer: pd.DataFrame, how: Format | None, output: Path | None) -> Non
     if how == "parquet" and sys.stdout.isatty():
         raise FlowscopeError("Parquet is not for a terminal. Hint: -o FILE.parquet.")
     write(batches, sys.stdout.buffer, how or ("table" if sys.stdout.isatty() else "csv"), 240)
+
+
+def _rounded(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the values to five significant digits: no prediction has more."""
+    steps = 10.0 ** (np.floor(np.log10(np.maximum(np.abs(values), 1e-12))) - 4)
+    return np.where(values == 0, 0.0, np.round(values / steps) * steps)
 
 
 def _table(frame: pd.DataFrame) -> pa.Table:

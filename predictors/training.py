@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,8 +16,10 @@ from predictors.predictor import Predictor, finished
 from predictors.replay import Errors, Models, Predicted, Prepared, actual_values, fit, replay
 from predictors.targets import QUANTILES, TIMES, Target
 
-FRACTIONS = (0.25, 0.4, 0.55, 0.7, 0.85, 1.0)
-"""Shares of the runs at which the coarse replay fits again."""
+GROWTH = 1.35
+"""The coarse replay fits again when history has grown by this factor."""
+HELD_OUT = 0.15
+"""Share of the runs, the latest, on which the importance of features is judged."""
 MOST_STEPS = 400
 """Steps in which calibration learns."""
 SHUFFLED_ROWS = 2_000
@@ -35,9 +36,8 @@ def train(
     """
     runs = len(prepared.runs)
     errors, predicted = Errors(), []
-    bounds = sorted({max(1, int(runs * fraction)) for fraction in FRACTIONS} | {1})
     for end, some, _ in replay(
-        prepared, list(itertools.pairwise(bounds)), errors, seed, at_once=max(1, runs // MOST_STEPS), targets=targets
+        prepared, coarse_steps(runs), errors, seed, at_once=max(1, runs // MOST_STEPS), targets=targets
     ):
         predicted += some
         tell(f"calibration: {end:,} of {runs:,} runs")
@@ -51,7 +51,7 @@ def train(
         started = now
 
     models = fit(prepared, np.ones(runs, dtype=bool), seed, targets, timed)
-    held_out = bounds[-2] if len(bounds) > 1 else 0
+    held_out = int(runs * (1 - HELD_OUT))
     earlier = fit(prepared, np.arange(runs) < held_out, seed, targets) if held_out else None
     card = {
         "seed": seed,
@@ -70,6 +70,16 @@ def train(
         "scores": scores_of(prepared, predicted),
     }
     return finished(prepared, models, errors), card
+
+
+def coarse_steps(runs: int) -> list[tuple[int, int]]:
+    """Return the blocks of runs (first, end) that the coarse replay predicts with one fit."""
+    blocks, first = [], 1
+    while first < runs:
+        end = min(runs, max(first + 1, int(first * GROWTH)))
+        blocks.append((first, end))
+        first = end
+    return blocks
 
 
 def data_of(history: History, prepared: Prepared) -> dict[str, Any]:
