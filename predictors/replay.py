@@ -191,7 +191,7 @@ def replay(
     """
     submitted = prepared.runs["submitted_at"].to_numpy()
     known_at = prepared.runs["known_at"].to_numpy()
-    waiting: list[tuple[np.datetime64, list[_Outcome]]] = []
+    waiting: list[tuple[np.datetime64, list[Outcome]]] = []
     for first, end in blocks:
         models = fit(prepared, known_at <= submitted[first], seed, targets)
         outlook, output = foresee(prepared, models, first, end)
@@ -200,7 +200,7 @@ def replay(
             stop = min(start + at_once, end)
             for known, outcomes in waiting:
                 if known <= submitted[start]:
-                    _teach(outcomes, errors)
+                    teach(outcomes, errors)
             waiting = [entry for entry in waiting if entry[0] > submitted[start]]
             outcomes = [forecast.judge(prepared, errors, start, stop, quantiles) for forecast in outlook]
             predicted += [outcome.predicted for outcome in outcomes]
@@ -209,7 +209,7 @@ def replay(
             predicted.append(foresee_state(prepared, models, first, end))
         yield end, predicted, output
     for _, outcomes in waiting:
-        _teach(outcomes, errors)
+        teach(outcomes, errors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +236,10 @@ class Forecast:
 
     def part(self, first: int, end: int) -> Forecast:
         """Return the forecast of the runs from position `first` up to `end`."""
-        part = slice(*np.searchsorted(self.run, [first, end]))
+        return self.only(slice(*np.searchsorted(self.run, [first, end])))
+
+    def only(self, part: slice | npt.NDArray[np.bool_]) -> Forecast:
+        """Return the forecast of some of the rows."""
         return Forecast(
             self.level, self.metric, self.rows[part], self.run[part], self.median[part], self.zero[part],
             self.groups[part], self.movers[part], self.keys[part],
@@ -251,17 +254,17 @@ class Forecast:
         values = np.exp(np.clip(self.median[:, None] + offsets, -30, 60))
         return np.where(zero >= nominal, 0.0, np.maximum.accumulate(values, axis=1))
 
-    def judge(self, prepared: Prepared, errors: Errors, first: int, end: int, quantiles: tuple[float, ...]) -> _Outcome:
+    def judge(self, prepared: Prepared, errors: Errors, first: int, end: int, quantiles: tuple[float, ...]) -> Outcome:
         """Predict the rows of some runs with what calibration knows now."""
         part = self.part(first, end)
         values = part.quantiles(errors, np.array(quantiles))
         scale = errors.of(self.name).scale(part.keys)
         actual = actual_values(prepared, self.level, self.metric, part.rows)
-        return _Outcome(part, Predicted(self.level, self.metric, part.rows, values), scale, actual, quantiles)
+        return Outcome(part, Predicted(self.level, self.metric, part.rows, values), scale, actual, quantiles)
 
 
 @dataclass(frozen=True, slots=True)
-class _Outcome:
+class Outcome:
     """What was predicted, and what it took (ms; NaN: unknown), to learn from once the runs are known."""
 
     forecast: Forecast
@@ -270,8 +273,14 @@ class _Outcome:
     actual: Floats
     quantiles: tuple[float, ...]
 
+    def only(self, part: npt.NDArray[np.bool_]) -> Outcome:
+        """Return what came of some of the rows."""
+        forecast, predicted = self.forecast.only(part), self.predicted
+        predicted = replace(predicted, rows=predicted.rows[part], values=predicted.values[part])
+        return Outcome(forecast, predicted, self.scale[part], self.actual[part], self.quantiles)
 
-def _teach(outcomes: list[_Outcome], errors: Errors) -> None:
+
+def teach(outcomes: list[Outcome], errors: Errors) -> None:
     """Let calibration learn what predictions were off by."""
     for outcome in outcomes:
         forecast, actual = outcome.forecast, outcome.actual
