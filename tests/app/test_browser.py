@@ -24,7 +24,7 @@ pytestmark = [
 ARTIFACTS = dumps.ROOT / "test-artifacts"
 REPORT = (
     "summary", "cold_starts", "active_periods", "prediction_accuracy", "slas", "optimisations", "experiments",
-    "planners_and_cost", "failures",
+    "planners_and_cost", "failures", "predictors",
 )  # fmt: skip
 PAGES = (*REPORT, "run", "sql", "data")
 
@@ -71,7 +71,7 @@ def test_the_root_is_the_summary(address: str, browser: Browser) -> None:
         links = visit.page.locator("[data-testid=stSidebarNav] a").all_inner_texts()
         assert [text.split("\n")[-1] for text in links] == [
             "Summary", "Cold starts", "Active periods", "Prediction accuracy", "SLAs", "Optimisations", "Experiments",
-            "Planners & cost", "Failures", "Run", "SQL", "Data",
+            "Planners & cost", "Failures", "Predictors", "Run", "SQL", "Data",
         ]  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from playwright.sync_api import Browser, Page
 
 from app.findings import QUESTIONS
 from app.findings.evidence import Selection
-from app.report import MOST_FILES, MOST_TABLE_ROWS, SECTIONS, build
+from app.report import MOST_FILES, MOST_TABLE_ROWS, TITLES, build
 from app.svg import NARROW, WIDE, sanitised, to_svg
 from tests.app import dumps
 from tests.app.browsing import CHROMIUM, chromium
@@ -136,7 +136,7 @@ def test_the_report_needs_nothing_outside_itself(file: Path) -> None:
 def test_the_report_holds_every_finding_and_leads_to_each_from_its_beginning(file: Path) -> None:
     parsed = Parsed(file.read_text())
     assert [name for name in parsed.all("id") if name in CODES and f"{name}-title" in parsed.all("id")] == [
-        question.code for page in SECTIONS for question in QUESTIONS if question.page == page
+        question.code for page in TITLES for question in QUESTIONS if question.page == page
     ]
     assert [value[1:] for value in parsed.all("href") if value[1:] in CODES] == CODES
     assert [question.code for question in QUESTIONS if " ".join(question.text.split()) not in parsed.text] == []
