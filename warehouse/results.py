@@ -1,7 +1,7 @@
 """What predictors found: rows that commands write into the fact tables, beside what sources bring there.
 
-A predictor's results are replaced whole, over all tables that hold any, so that no score outlives the predictions it is
-of. A row that a command wrote stands over the row with the same key from a file, as a tag does.
+A predictor's predictions and scores are replaced together, so that no score outlives the predictions it is of. What was
+found of less history (`history_budgets`) rests on predictions of its own, and is replaced when it is found anew. A row that a command wrote stands over the row with the same key from a file, as a tag does.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from warehouse.schema import arrow_schema, quoted
 from warehouse.tables import FACTS, Table
 from warehouse.target import registered
 
-RESULTS: tuple[str, ...] = ("predictions", "predictor_scores", "history_budgets")
+TOGETHER: tuple[tuple[str, ...], ...] = (("predictions", "predictor_scores"), ("history_budgets",))
+"""The tables whose rows of a predictor are replaced together."""
+
+RESULTS: tuple[str, ...] = tuple(name for tables in TOGETHER for name in tables)
 """The fact tables that hold results of predictors."""
 
 ENGINE = "engine"
@@ -30,23 +33,26 @@ class ResultsRefused(FlowscopeError):
 
 
 def replace_results(connection: duckdb.DuckDBPyConnection, results: Mapping[str, pa.Table]) -> dict[str, int]:
-    """Replace all that commands wrote under the predictors named in `results`, within the caller's transaction.
+    """Replace what commands wrote under the predictors named in `results`, within the caller's transaction.
 
+    A predictor that is named in any of the tables that go `TOGETHER` loses its earlier rows in all of them.
     `results` maps tables of `RESULTS` to rows. Columns left out are NULL, and so is a number that is not one (NaN); rows of
     runs that the warehouse does not hold are left out. Returns how many rows each table got. Raises `ResultsRefused`
     for another table or column, a value of another type, a key that is missing or there twice, and for predictions
     under the name 'engine'.
     """
     stored = {name: _as_stored(name, rows) for name, rows in results.items()}
-    predictors = {name for rows in stored.values() for name in pc.unique(rows["predictor"]).to_pylist()}
     with ExitStack() as stack:
         for name, rows in stored.items():
             stack.enter_context(registered(connection, f"new_{name}", rows))
             _refuse_repeated_keys(connection, FACTS[name])
-        for name in RESULTS:
-            connection.execute(
-                f"delete from {name} where file_id is null and list_contains(?, predictor)", [sorted(predictors)]
-            )
+        for tables in TOGETHER:
+            named = [pc.unique(stored[name]["predictor"]).to_pylist() for name in tables if name in stored]
+            for name in tables:
+                connection.execute(
+                    f"delete from {name} where file_id is null and list_contains(?, predictor)",
+                    [sorted({predictor for each in named for predictor in each})],
+                )
         counts = {name: _insert(connection, FACTS[name]) for name in stored}
         let_results_stand(connection, stored)
     return counts

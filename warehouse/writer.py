@@ -306,10 +306,10 @@ class Writer:
     # results
 
     def put_results(self, results: Mapping[str, pa.Table]) -> dict[str, int]:
-        """Replace all that commands wrote under the predictors named in `results`, in one transaction.
+        """Replace what commands wrote under the predictors named in `results`, in one transaction.
 
-        `results` maps 'predictions', 'predictor_scores' and 'history_budgets' to rows; a predictor named in any of them
-        loses its earlier rows in all three. Columns left out are NULL; rows of runs that the warehouse does not hold are
+        `results` maps 'predictions', 'predictor_scores' and 'history_budgets' to rows; a predictor named in one of the
+        first two loses its earlier rows in both, one named in the last its earlier rows there. Columns left out are NULL; rows of runs that the warehouse does not hold are
         left out. Returns how many rows each table got. Raises `ResultsRefused` for rows that are not as the tables are
         described; then nothing has changed.
 

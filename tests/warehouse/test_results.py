@@ -1,4 +1,4 @@
-"""What the writer promises of predictors' results: replaced whole, kept apart from files, gone with their runs."""
+"""What the writer promises of predictors' results: replaced together, kept apart from files, gone with their runs."""
 
 from __future__ import annotations
 
@@ -64,8 +64,24 @@ def test_a_predictors_results_are_replaced_whole_and_anothers_stay(home: Home) -
         writer.put_results(results(predictions=[prediction("mine", "r2", 3)], predictor_scores=[score("mine", 1)]))
         assert predicted(writer) == [("mine", "r2", 3, None), ("other", "r1", 1, None), ("other", "r2", 2, None)]
         assert writer._rows("select predictor, n from predictor_scores order by all") == [("mine", 1), ("other", 2)]
-        assert writer._rows("select predictor from history_budgets") == [("other",)]
         assert writer._rows("select distinct extra from predictions") == [(None,)]
+
+
+def test_budgets_are_replaced_when_found_anew_and_neither_touch_predictions_nor_leave_with_them(home: Home) -> None:
+    with Writer(home) as writer:
+        put(writer, "a", *rows_of_runs("r1"))
+        for name in ("mine", "other"):
+            writer.put_results(
+                results(predictions=[prediction(name, "r1", 1)], predictor_scores=[score(name, 1)])
+                | results(history_budgets=[budget(name, 1), budget(name, 1, kept=5)])
+            )
+        writer.put_results(results(history_budgets=[budget("mine", 9)]))
+        kept = [("mine", None, 9), ("other", 5, 1), ("other", None, 1)]
+        assert writer._rows("select predictor, kept, n from history_budgets order by all") == kept
+        assert predicted(writer) == [("mine", "r1", 1, None), ("other", "r1", 1, None)]
+        writer.put_results(results(predictor_scores=[score("mine", 2)]))
+        assert writer._rows("select predictor, kept, n from history_budgets order by all") == kept
+        assert predicted(writer) == [("other", "r1", 1, None)]
 
 
 def test_results_are_published(home: Home) -> None:
