@@ -42,7 +42,8 @@ page = st.navigation(
             at("sql", "SQL", "terminal"),
             at("data", "Data", "table"),
         ],
-    }
+    },
+    expanded=True,
 )
 if page.title != "Flowscope":
     offer(apply=page.url_path not in ("sql", "data"))
