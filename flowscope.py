@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NoReturn
@@ -20,10 +22,11 @@ from warehouse.home import Home
 from warehouse.options import home_option
 
 if TYPE_CHECKING:
-    from predictors.history import History
+    from warehouse.connection import Reader
 
 COMMANDS = {
     "app": "app.commands:app",
+    "compact": "predictors.compacting:compact",
     "demo": "flowscope:demo",
     "evaluate": "predictors.commands:evaluate",
     "export": "warehouse.commands:export",
@@ -84,11 +87,11 @@ def demo(serve: bool, home: Home) -> None:
         sys.exit(serve_app(home, None))
 
 
-def _history_of_folder(folder: Path, home: Home) -> History:
-    """Return the runs of a flowdump. They go through a warehouse of their own, which is gone afterwards."""
+@contextmanager
+def _opened(folder: Path, home: Home) -> Iterator[Reader]:
+    """Open a flowdump as a warehouse of its own, which is gone afterwards."""
     from ingest.commands import take_in
     from ingest.labels import Labels
-    from predictors.history import read_history
     from warehouse.connection import open_current
 
     home.staging.mkdir(parents=True, exist_ok=True)
@@ -99,7 +102,7 @@ def _history_of_folder(folder: Path, home: Home) -> History:
         if failures:
             raise FlowscopeError(f"{folder} cannot be read as a flowdump: {failures[0]}")
         with open_current(aside) as reader:
-            return read_history(reader)
+            yield reader
 
 
 def _say_interrupted() -> NoReturn:
@@ -115,7 +118,7 @@ def main() -> None:
         cli.main(
             args=[argument for argument in arguments if argument != "--debug"],
             prog_name="flowscope",
-            obj=_history_of_folder,
+            obj=_opened,
             standalone_mode=False,
         )
     except click.exceptions.Exit as stop:

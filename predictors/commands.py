@@ -18,6 +18,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from predictors import registry
+from predictors.budget import TABLES, measure
+from predictors.compacting import Opened
+from predictors.evaluation import MODEL
 from predictors.evaluation import evaluate as evaluate_history
 from predictors.history import History, read_history
 from predictors.predictor import ASKED, METRICS, BadQuestion, Predictor
@@ -27,6 +30,7 @@ from predictors.targets import DOWNLOAD, EXECUTION, STARTUP, STARTUP_GIVEN_STATE
 from predictors.training import train as train_on
 from warehouse.connection import open_current
 from warehouse.errors import FlowscopeError
+from warehouse.export import bytes_per_row
 from warehouse.home import Home
 from warehouse.options import home_option
 from warehouse.output import Format, replacing, write
@@ -39,9 +43,6 @@ TARGETS = {
     "startup": (STARTUP, STARTUP_GIVEN_STATE),
 }
 FORMATS = click.Choice(["csv", "json", "table", "parquet"])
-
-HistoryOf = Callable[[Path, Home], History]
-"""Reads the runs of a flowdump folder; the command line brings it along."""
 
 
 @click.command()
@@ -87,17 +88,28 @@ def train(targets: tuple[str, ...], seed: int, rollback: int | None, home: Home)
 @click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Same data and seed, same scores."
 )
+@click.option(
+    "--history", "with_less", is_flag=True,
+    help="Also predict every run with less and less history, to learn how much is needed (minutes more).",
+)  # fmt: skip
 @home_option
-def evaluate(seed: int, home: Home) -> None:
+def evaluate(seed: int, with_less: bool, home: Home) -> None:
     """Predict every run from the runs before it, with every predictor, and keep the predictions and their scores."""
     with open_current(home) as reader:
         history = _history(read_history(reader))
         with _progress() as told:
-            predictions = evaluate_history(history, prepare(history), told, seed=seed)
+            prepared = prepare(history)
+            predictions = evaluate_history(history, prepared, told, seed=seed)
             told("scores", 0, 1)
             scores = score_history(reader, history, predictions)
+            results = {"predictions": _table(predictions), "predictor_scores": _table(scores)}
+            if with_less:
+                row_bytes = bytes_per_row(reader, TABLES)
+                results["history_budgets"] = _table(
+                    measure(history, prepared, row_bytes, told, predictor=MODEL, seed=seed)
+                )
     with Writer(home) as writer:
-        counts = writer.put_results({"predictions": _table(predictions), "predictor_scores": _table(scores)})
+        counts = writer.put_results(results)
         click.echo("Deriving views and publishing.", err=True)
         writer.publish()
     for table, count in counts.items():
@@ -134,7 +146,7 @@ def evaluate(seed: int, home: Home) -> None:
 @home_option
 @click.pass_obj
 def predict(
-    history_of: HistoryOf | None,
+    opened: Opened | None,
     /,
     tasks: Path | None,
     runs: tuple[str, ...],
@@ -157,7 +169,7 @@ def predict(
     if sum((tasks is not None, bool(runs), "function" in told)) != 1 or (told and "function" not in told):
         raise click.UsageError("Say what to predict: --function (with what else is known), a file of TASKS, or --run.")
     if runs or (tasks and tasks.is_dir()):
-        history = _of_runs(home, runs) if runs else _of_folder(history_of, tasks, home)
+        history = _of_runs(home, runs) if runs else _of_folder(opened, tasks, home)
         answer = predictor.predict_runs(history, levels)
         if metrics:
             answer = answer[answer["metric"].isin(metrics)]
@@ -208,10 +220,11 @@ def _of_runs(home: Home, runs: tuple[str, ...]) -> History:
     return history.only(runs)
 
 
-def _of_folder(history_of: HistoryOf | None, folder: Path | None, home: Home) -> History:
-    if history_of is None or folder is None:
+def _of_folder(opened: Opened | None, folder: Path | None, home: Home) -> History:
+    if opened is None or folder is None:
         raise FlowscopeError("A flowdump is read by the command line only. Hint: flowscope predict FOLDER.")
-    return _history(history_of(folder, home))
+    with opened(folder, home) as reader:
+        return _history(read_history(reader))
 
 
 def _read(path: Path) -> pd.DataFrame:
