@@ -69,18 +69,27 @@ def cli() -> None:
 @click.option("--serve/--no-serve", default=True, help="Open the app at the end.")
 @home_option
 def demo(serve: bool, home: Home) -> None:
-    """Take in the recorded runs that come with the project, print what they show, and open the app."""
+    """Take in the recorded runs that come with the project, train and judge predictors, print what they show, open the app."""
     from app.commands import serve as serve_app
     from app.report_commands import print_brief
     from ingest.commands import take_in
     from ingest.labels import Labels
+    from predictors import registry
+    from predictors.commands import evaluate_runs, train_models
     from warehouse.commands import print_summary
+    from warehouse.connection import open_current
 
     samples = Path(__file__).parent / "ingest" / "samples"
     outcome = take_in(home, (str(samples),), Labels())
     if any(source.failures for source in outcome.sources):
         sys.exit(1)
     print_summary(home)
+    if registry.current(home) is None:
+        train_models(home)
+    with open_current(home) as reader:
+        is_evaluated = bool(reader.value("select count(*) from predictor_scores"))
+    if not is_evaluated:
+        evaluate_runs(home)
     click.echo()
     print_brief(home)
     if serve:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks import dumps
+from benchmarks import dumps, predicting
 from ingest.formats.pickles import read_pickle
 from ingest.pipeline import ingest
 from warehouse.batches import Batch, JsonLines, ParquetFile
@@ -36,6 +36,7 @@ def main() -> None:
         _loading(root, rows)
         _pickles()
         _redis(root)
+        _predictors(root, rows)
 
 
 def _loading(root: Path, rows: int) -> None:
@@ -102,6 +103,18 @@ def _redis(root: Path) -> None:
         per_second.append(large / seconds[large])
     _print(f"seconds a run from Redis, {large} runs / {small} runs", ratios)
     _print("runs per second from Redis (15 tasks each), no counterpart", per_second)
+
+
+def _predictors(root: Path, rows: int) -> None:
+    history = predicting.recorded(root)
+    small, fitting = predicting.trained(history)
+    ratios = [predicting.speed_of_one_call(history, small, rows) for _ in range(3)]
+    _print(f"speed of {rows:,} predictions in one call / the engine's rule one by one", ratios)
+    many = predicting.repeated(history, max(1, rows // len(history.tasks)))
+    _, seconds = predicting.trained(many)
+    _print(f"seconds a task to train on {len(many.tasks):,} tasks / on {len(history.tasks):,}",
+           [seconds / len(many.tasks) / (fitting / len(history.tasks))])  # fmt: skip
+    _print(f"seconds to train on {len(many.tasks):,} tasks, no counterpart", [seconds])
 
 
 def _pairs(ours: Callable[[], float], theirs: Callable[[], float]) -> list[float]:

@@ -24,7 +24,7 @@ from predictors.targets import Target
 
 Floats = npt.NDArray[np.float64]
 
-MOST_ROWS = 400_000
+MOST_ROWS = 200_000
 """Rows a model is fitted on at most: the latest."""
 FEWEST_ROWS = 40
 """Fewer rows than this teach no tree anything."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from predictors.history import History, read_history
 from predictors.predictor import ASKED, METRICS, BadQuestion, Predictor
 from predictors.replay import prepare
 from predictors.scores import score_history
-from predictors.targets import DOWNLOAD, EXECUTION, STARTUP, STARTUP_GIVEN_STATE, TIMES, UPLOAD
+from predictors.targets import DOWNLOAD, EXECUTION, STARTUP, STARTUP_GIVEN_STATE, TIMES, UPLOAD, Target
 from predictors.training import train as train_on
 from warehouse.connection import open_current
 from warehouse.errors import FlowscopeError
@@ -61,7 +61,11 @@ def train(targets: tuple[str, ...], seed: int, rollback: int | None, home: Home)
         registry.rollback(home, rollback)
         click.echo(f"Version {rollback} is in use.", err=True)
         return
-    chosen = [each for name in targets for each in TARGETS[name]] or list(TIMES)
+    train_models(home, [each for name in targets for each in TARGETS[name]] or list(TIMES), seed)
+
+
+def train_models(home: Home, targets: Sequence[Target] = TIMES, seed: int = 0) -> None:
+    """Fit models of the targets, save them with their card, and say how good they are."""
     with open_current(home) as reader:
         generation = reader.generation
         history = _history(read_history(reader))
@@ -71,7 +75,7 @@ def train(targets: tuple[str, ...], seed: int, rollback: int | None, home: Home)
         err=True,
     )
     predictor, card = train_on(
-        history, prepare(history), lambda line: click.echo(line, err=True), targets=chosen, seed=seed
+        history, prepare(history), lambda line: click.echo(line, err=True), targets=targets, seed=seed
     )
     version = registry.save(home, predictor, {"generation": generation, **card})
     for score in card["scores"]:
@@ -95,6 +99,12 @@ def train(targets: tuple[str, ...], seed: int, rollback: int | None, home: Home)
 @home_option
 def evaluate(seed: int, with_less: bool, home: Home) -> None:
     """Predict every run from the runs before it, with every predictor, and keep the predictions and their scores."""
+    evaluate_runs(home, seed, with_less=with_less)
+    _print_leaderboard(home)
+
+
+def evaluate_runs(home: Home, seed: int = 0, *, with_less: bool = False) -> None:
+    """Replay history with every predictor, and publish what they said and how good it was."""
     with open_current(home) as reader:
         history = _history(read_history(reader))
         with _progress() as told:
@@ -114,7 +124,6 @@ def evaluate(seed: int, with_less: bool, home: Home) -> None:
         writer.publish()
     for table, count in counts.items():
         click.echo(f"{table}: {count:,} rows", err=True)
-    _print_leaderboard(home)
 
 
 @click.command()
@@ -258,8 +267,11 @@ def _write(answer: pd.DataFrame, how: Format | None, output: Path | None) -> Non
 
 def _rounded(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return the values to five significant digits: no prediction has more."""
-    steps = 10.0 ** (np.floor(np.log10(np.maximum(np.abs(values), 1e-12))) - 4)
-    return np.where(values == 0, 0.0, np.round(values / steps) * steps)
+    decimals = 4 - np.floor(np.log10(np.maximum(np.abs(values), 1e-12))).astype(int)
+    rounded = values.copy()
+    for places in np.unique(decimals):
+        rounded[decimals == places] = np.round(values[decimals == places], int(places))
+    return rounded
 
 
 def _table(frame: pd.DataFrame) -> pa.Table:

@@ -16,8 +16,8 @@ from predictors.predictor import Predictor, finished
 from predictors.replay import Errors, Models, Predicted, Prepared, actual_values, fit, replay
 from predictors.targets import QUANTILES, TIMES, Target
 
-GROWTH = 1.35
-"""The coarse replay fits again when history has grown by this factor."""
+GROWTH, LATER_GROWTH, MANY_RUNS = 1.35, 2.0, 500
+"""The coarse replay fits again when history has grown by this factor; by the later one once there are many runs."""
 HELD_OUT = 0.15
 """Share of the runs, the latest, on which the importance of features is judged."""
 MOST_STEPS = 400
@@ -76,7 +76,7 @@ def coarse_steps(runs: int) -> list[tuple[int, int]]:
     """Return the blocks of runs (first, end) that the coarse replay predicts with one fit."""
     blocks, first = [], 1
     while first < runs:
-        end = min(runs, max(first + 1, int(first * GROWTH)))
+        end = min(runs, max(first + 1, int(first * (GROWTH if first < MANY_RUNS else LATER_GROWTH))))
         blocks.append((first, end))
         first = end
     return blocks
