@@ -26,7 +26,7 @@ from predictors.budget import (
     smallest,
 )
 from predictors.history import History
-from predictors.replay import prepare
+from predictors.replay import Errors, Outcome, prepare, teach
 from tests.dumps import answer, flowscope
 from tests.predictors.worlds import World, dump, remembered
 from warehouse.connection import open_current
@@ -122,11 +122,11 @@ def test_statistics_of_all_runs_are_those_that_evaluation_uses() -> None:
         pd.testing.assert_frame_equal(found[names], rows[names])
 
 
-@pytest.mark.parametrize("policy", [Policy("last_runs", 6), Policy("reservoir", 6)], ids=str)
+@pytest.mark.parametrize("policy", [Policy("last_runs", 12), Policy("reservoir", 12)], ids=str)
 def test_runs_that_are_not_kept_touch_no_prediction(policy: Policy) -> None:
     history = remembered(WORLD)
     until = kept_until(history, policy)
-    # What the last block rests on: whatever was kept at any of its submissions.
+    # Twelve runs have 60 tasks: enough for trees to learn from. What was dropped before the block is not to be seen.
     blocks = [(30, 40)]
     submitted = history.runs["submitted_at"].to_numpy()[30:]
     dropped = (until <= submitted[0]) & (np.arange(40) < 30)
@@ -150,6 +150,24 @@ def test_runs_that_are_not_kept_touch_no_prediction(policy: Policy) -> None:
     for before, after in zip(*answers, strict=True):
         assert np.array_equal(before.values, after.values), before.metric
     assert {(each.level, each.metric) for each in answers[0]} >= {("task", "execution"), ("run", "makespan")}
+
+
+def test_calibration_learns_from_the_runs_kept_and_forgets_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    history = remembered(WORLD)
+    learned: dict[int, tuple[Errors, set[int]]] = {}
+
+    def noted(outcomes: list[Outcome], errors: Errors) -> None:
+        of = learned.setdefault(id(errors), (errors, set()))[1]
+        for outcome in outcomes:
+            of.update(outcome.forecast.run.tolist())
+        teach(outcomes, errors)
+
+    monkeypatch.setattr("predictors.budget.teach", noted)
+    prepared = prepare(history)
+    until = kept_until(history, Policy("last_runs", 4))
+    list(replay_kept(prepared, _Statistics(prepared), until, [(1, 21), (21, 40)], 0))
+    # At runs 11, 21 and 31, whose last four are these; run 1 comes with nothing learned.
+    assert [sorted(runs) for _, runs in learned.values()] == [[7, 8, 9, 10], [17, 18, 19, 20], [27, 28, 29, 30]]
 
 
 def test_budgets_have_a_row_for_each_amount_and_thing_predicted() -> None:
