@@ -41,7 +41,7 @@ def evaluate(history: History, prepared: Prepared, progress: Progress, *, seed: 
         for name, each in replay_rivals(prepared, blocks, np.concatenate(foreseen)):
             tables.append(rows_of(prepared, name, each))
             progress("rivals", runs, runs)
-    tables += list(_engine_rule(history, prepared, progress))
+    tables += list(_engine_rule(history, progress))
     if not tables:
         return pd.DataFrame(columns=[*KEY, "predicted", "predicted_at"])
     predictions = pd.concat(tables, ignore_index=True)
@@ -90,13 +90,14 @@ def _latest_known(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"run_id": runs["run_id"].to_numpy(), "predicted_at": latest})
 
 
-def _engine_rule(history: History, prepared: Prepared, progress: Progress) -> Iterator[pd.DataFrame]:
+def _engine_rule(history: History, progress: Progress) -> Iterator[pd.DataFrame]:
     """Yield what the engine's rule says of each run, at each quantile as its SLA.
 
-    Where a run has no plan, nobody said before where its tasks would run: then only what does not depend on that.
+    Where a run has no plan, or one that leaves the worker of a task open, nobody said before where its tasks would run:
+    then only what does not depend on that.
     """
     rule = EngineRule()
-    planned = set(prepared.runs.loc[prepared.runs["is_planned"], "run_id"])
+    planned = set(history.tasks["run_id"]) - set(history.tasks.loc[history.tasks["planned_worker_id"].isna(), "run_id"])
     starts = dict(iter(history.starts.groupby("run_id")))
     runs = runs_of(history)
     for place, (run, known) in enumerate(in_turn(runs), start=1):
