@@ -41,6 +41,9 @@ CLOSE = 1.05
 AT_ONCE = 10
 """Runs after which calibration learns."""
 TARGETS = (EXECUTION, DOWNLOAD, UPLOAD, STARTUP)
+JUDGED = (*((target.level, target.metric) for target in TARGETS), ("run", "makespan"))
+"""What decides how much history is enough. Sizes are predicted with an error near 0 whose ratios say little, and other
+totals of runs are sums of these."""
 TABLES = ("runs", "tasks", "task_inputs", "invocations", "edges", "planned_tasks")
 """The tables of a flowdump that predictions are learned from."""
 
@@ -149,10 +152,11 @@ def _in_order_known(known_at: Instants) -> Ints:
 def smallest(budgets: pd.DataFrame) -> Policy | None:
     """Return the policy that keeps the fewest bytes of those as good as all history, None where there is none.
 
-    It, and every larger amount tried of its kind, predicts each thing with an error of at most `CLOSE` times that with all
-    history. `budgets` has columns of table `history_budgets`, of one predictor.
+    It, and every larger amount tried of its kind, predicts each of `JUDGED` with an error of at most `CLOSE` times that with
+    all history. `budgets` has columns of table `history_budgets`, of one predictor.
     """
-    tried = budgets[budgets["policy"] != ALL.name]
+    judged = pd.MultiIndex.from_frame(budgets[["level", "metric"]]).isin(JUDGED)
+    tried = budgets[judged & (budgets["policy"] != ALL.name).to_numpy()]
     found: list[tuple[float, Policy]] = []
     for name, own in tried.groupby("policy"):
         amounts = own.groupby("kept").agg({"relative_to_all": "max", "bytes_kept": "mean"}).sort_index(ascending=False)

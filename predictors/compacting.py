@@ -84,7 +84,9 @@ def _best(home: Home) -> Policy:
     return policy
 
 
-_BUDGETS = "select policy, kept, relative_to_all, bytes_kept from history_budgets where predictor = $predictor"
+_BUDGETS = (
+    "select policy, kept, level, metric, relative_to_all, bytes_kept from history_budgets where predictor = $predictor"
+)
 
 
 def _rows(reader: Reader) -> int:

@@ -201,7 +201,8 @@ def test_blocks_are_few_and_leave_out_no_run() -> None:
 
 
 def budget(policy: str, kept: int | None, ratio: float, size: float, metric: str = "execution") -> dict[str, object]:
-    return {"policy": policy, "kept": kept, "metric": metric, "relative_to_all": ratio, "bytes_kept": size}
+    fixed = {"level": "task", "relative_to_all": ratio, "bytes_kept": size}
+    return {"policy": policy, "kept": kept, "metric": metric, **fixed}
 
 
 def test_the_smallest_history_is_one_from_which_on_nothing_is_worse_than_with_all() -> None:
@@ -213,6 +214,9 @@ def test_the_smallest_history_is_one_from_which_on_nothing_is_worse_than_with_al
     # Five runs do well by chance, for ten do not.
     assert smallest(pd.DataFrame(rows)) == Policy("last_runs", 20)
     assert smallest(pd.DataFrame([*rows, budget("last_runs", 20, 1.3, 40, "upload")])) == Policy("reservoir", 10)
+    # A size predicted almost without error decides nothing.
+    sizes = [*rows, budget("last_runs", 20, 1.3, 40, "output_bytes")]
+    assert smallest(pd.DataFrame(sizes)) == Policy("last_runs", 20)
     assert smallest(pd.DataFrame(rows[:1])) is None
     assert smallest(pd.DataFrame([rows[0], budget("last_runs", 5, np.nan, 10)])) is None
 
@@ -271,7 +275,7 @@ def test_without_a_policy_compact_keeps_the_smallest_history_that_evaluation_fou
     assert (unknown.returncode, "evaluate --history" in unknown.stderr) == (2, True)
     rows = [budget("all", None, 1, 900), budget("last_runs", 4, 2, 40), budget("last_runs", 8, 1, 80)]
     with Writer(home) as writer:
-        table = pa.Table.from_pylist([{**row, "predictor": "boosted", "level": "task"} for row in rows])
+        table = pa.Table.from_pylist([{**row, "predictor": "boosted"} for row in rows])
         writer.put_results({"history_budgets": table})
         writer.publish()
     assert "kept 8 of 40 runs" in flowscope(home.root, "compact", source, tmp_path / "out").stderr
