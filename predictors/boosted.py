@@ -81,7 +81,7 @@ class Median:
 
     def predict(self, rows: pd.DataFrame) -> Floats:
         """Return the median logarithm of what each row will take."""
-        if self.trees is None:
+        if self.trees is None or rows.empty:
             return self._start(rows)
         beyond = np.zeros(len(rows))
         if self.size:
@@ -156,7 +156,7 @@ class Chance:
 
     def predict(self, rows: pd.DataFrame) -> Floats:
         """Return the probability for each row."""
-        if self.trees is None:
+        if self.trees is None or rows.empty:
             return np.full(len(rows), self.usual)
         with _threads(len(rows)):
             chance: Floats = self.trees.predict_proba(rows[[*self.categories, *self.numbers]])[:, 1]

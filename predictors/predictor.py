@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -199,7 +200,10 @@ class Predictor:
         rows["function"] = texts(asked["function"])
         for column in ("workflow", "environment", "planner"):
             rows[column] = np.where(asked[column].notna(), texts(asked[column]), rows[column])
-        memory = _given(asked["memory_mb"], np.exp2(rows["log_memory"].to_numpy()))
+        usual_memory = np.round(
+            np.exp2(rows["log_memory"].to_numpy()), 6
+        )  # as it is known by: 1769, not 1769.0000000000002
+        memory = _given(asked["memory_mb"], usual_memory)
         return rows.assign(memory_mb=memory, log_memory=np.log2(memory), run=0)
 
     def _with_states(self, rows: pd.DataFrame, target: Target) -> pd.DataFrame:
@@ -221,8 +225,7 @@ def finished(prepared: Prepared, models: Models, errors: Errors) -> Predictor:
         "task": _typical(prepared.tables["execution"], "function", TASK_CATEGORIES, TASK_NUMBERS),
         "invocation": _typical(prepared.tables["startup"], "environment", START_CATEGORIES, START_NUMBERS),
     }
-    counts = prepared.runs["workflow"].value_counts()
-    workflows = {str(name): int(count) for name, count in counts.items()}
+    workflows = dict(Counter(texts(prepared.runs["workflow"]).tolist()))
     return Predictor(models, errors, json.dumps(states), json.dumps(typical), workflows)
 
 
@@ -274,8 +277,8 @@ def _checked(tasks: pd.DataFrame, metrics: Sequence[str], quantiles: Sequence[fl
     """Return the columns ASKED of the tasks, those left out being unknown."""
     _checked_quantiles(quantiles)
     unknown = [metric for metric in metrics if metric not in METRICS]
-    if unknown:
-        raise BadQuestion(f"{unknown[0]!r} is not predicted. Hint: {', '.join(METRICS)}.")
+    if unknown or not metrics:
+        raise BadQuestion(f"{unknown[0] if unknown else ''!r} is not predicted. Hint: {', '.join(METRICS)}.")
     if "function" not in tasks:
         raise BadQuestion(f"The tasks have no column 'function'. Hint: columns may be {', '.join(ASKED)}.")
     asked = pd.DataFrame(index=range(len(tasks)))
@@ -296,7 +299,8 @@ def _checked(tasks: pd.DataFrame, metrics: Sequence[str], quantiles: Sequence[fl
             if wrong.any():
                 place = int(np.flatnonzero(wrong)[0])
                 raise BadQuestion(
-                    f"{column} of task {place + 1} is {values[place]!r}. Hint: give a number of {column[-5:].strip('_')}."
+                    f"{column} of task {place + 1} is {_shown(values[place])}. Hint: give a number of"
+                    f" {'MB, above 0' if column == 'memory_mb' else 'bytes, 0 or more'}."
                 )
             asked[column] = numbers
         else:
@@ -304,6 +308,12 @@ def _checked(tasks: pd.DataFrame, metrics: Sequence[str], quantiles: Sequence[fl
     states = asked["state"].dropna()
     if not states.isin(["cold", "warm"]).all():
         raise BadQuestion(
-            f"{states[~states.isin(['cold', 'warm'])].iloc[0]!r} is no state. Hint: cold, warm, or leave it out."
+            f"{_shown(states[~states.isin(['cold', 'warm'])].iloc[0])} is no state. Hint: cold, warm, or leave it out."
         )
     return asked
+
+
+def _shown(value: object) -> str:
+    """Return a value as its author would write it, on one line and not for ever."""
+    text = repr(value.item() if isinstance(value, np.generic) else value)
+    return text if len(text) <= 80 else f"{text[:80]}..."

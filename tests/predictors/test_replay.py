@@ -214,7 +214,7 @@ ODD: dict[str, Callable[[History], History]] = {
     "bare": bare,
     "some runs without tasks": lambda history: replace(
         history, **{
-            name: getattr(history, name)[~getattr(history, name)["run_id"].isin(history.runs["run_id"].iloc[[0, 3, 4, 9]])]
+            name: getattr(history, name)[~getattr(history, name)["run_id"].isin(history.runs["run_id"].iloc[[0, 3, 4, 9, 13]])]
             for name in ("tasks", "edges", "inputs", "starts")
         }
     ),
