@@ -165,6 +165,7 @@ def test_without_runs_there_is_nothing_to_answer(command: str, tmp_path: Path) -
     assert not (tmp_path / "report.html").exists()
 
 
+@pytest.mark.timeout(900)
 def test_the_demo_prints_every_answer_in_brief_after_the_summary(sample_home: Home, tmp_path: Path) -> None:
     shutil.copytree(sample_home.root, tmp_path / "home")  # what is loaded already is not read again
     done = flowscope(tmp_path / "home", "demo", "--no-serve")
