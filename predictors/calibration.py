@@ -116,11 +116,13 @@ class Calibrator:
         everyone = self.residuals.get(ALL, np.empty(0))
         guess = max(ENOUGH - len(everyone), 0) / ENOUGH
         values = np.concatenate([own, everyone, _GUESSED])
-        weights = np.concatenate([
-            np.ones(len(own)),
-            np.full(len(everyone), (1 - guess) * self.stand_in / max(len(everyone), 1)),
-            np.full(ENOUGH, guess * self.stand_in / ENOUGH),
-        ])
+        weights = np.concatenate(
+            [
+                np.ones(len(own)),
+                np.full(len(everyone), (1 - guess) * self.stand_in / max(len(everyone), 1)),
+                np.full(ENOUGH, guess * self.stand_in / ENOUGH),
+            ]
+        )
         order = np.argsort(values, kind="stable")
         shares = np.cumsum(weights[order])
         return values[order], (shares - weights[order] / 2) / shares[-1]
