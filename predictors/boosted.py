@@ -50,6 +50,7 @@ class Median:
             f"{target.base}_runs",
         ]
         self.signs = _signs(target)
+        self.knows_state = "is_cold" in target.numbers
         self.seed = seed
         self.usual = 0.0
         self.trees: Pipeline | None = None
@@ -95,8 +96,13 @@ class Median:
         return predicted
 
     def _start(self, rows: pd.DataFrame) -> Floats:
-        start: Floats = rows[self.base].fillna(self.usual).to_numpy(dtype="float64")
-        return start
+        start = rows[self.base]
+        if self.knows_state:
+            cold = rows["is_cold"]
+            of_state = rows["environment_cold_took"].where(cold == 1, rows["environment_warm_took"].where(cold == 0))
+            start = of_state.fillna(start)
+        filled: Floats = start.fillna(self.usual).to_numpy(dtype="float64")
+        return filled
 
     def _columns(self) -> list[str]:
         return [*self.numbers, "beyond_usual_size"] if self.size else self.numbers
