@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -173,18 +173,18 @@ def predict(
     download_bytes, output_bytes, memory_mb and state (other columns are passed through), or a folder that holds a flowdump.
     """
     levels = _levels(quantiles)
-    predictor: Predictor = registry.load(home, version)[0]
     told = {name: value for name, value in told.items() if value is not None}
     if sum((tasks is not None, bool(runs), "function" in told)) != 1 or (told and "function" not in told):
         raise click.UsageError("Say what to predict: --function (with what else is known), a file of TASKS, or --run.")
+    predictor: Predictor = registry.load(home, version)[0]
     if runs or (tasks and tasks.is_dir()):
         history = _of_runs(home, runs) if runs else _of_folder(opened, tasks, home)
-        answer = predictor.predict_runs(history, levels)
+        answer = _rounded(predictor.predict_runs(history, levels))
         if metrics:
             answer = answer[answer["metric"].isin(metrics)]
     else:
         frame = _read(tasks) if tasks else pd.DataFrame([told])
-        found = predictor.predict(frame, metrics or _answerable(predictor), levels)
+        found = _rounded(predictor.predict(frame, metrics or _answerable(predictor), levels))
         shown = frame.drop(columns=[name for name in found if name in frame.columns])
         answer = pd.concat([shown.iloc[found["row"]].reset_index(drop=True), found.drop(columns="row")], axis=1)
         unseen = int((found.loc[found["metric"] != "state", "known_runs"] == 0).sum())
@@ -233,29 +233,51 @@ def _of_folder(opened: Opened | None, folder: Path | None, home: Home) -> Histor
     if opened is None or folder is None:
         raise FlowscopeError("A flowdump is read by the command line only. Hint: flowscope predict FOLDER.")
     with opened(folder, home) as reader:
-        return _history(read_history(reader))
+        history = read_history(reader)
+    if history.runs.empty:
+        raise FlowscopeError(
+            f"{folder} holds no run with a time of submission. Hint: give its row of runs a submitted_at, say that of now."
+        )
+    return history
 
 
 def _read(path: Path) -> pd.DataFrame:
-    readers = {".csv": pd.read_csv, ".json": pd.read_json, ".parquet": pd.read_parquet}
+    readers: dict[str, Callable[[Path], pd.DataFrame]] = {
+        ".csv": _read_csv, ".json": _read_json, ".parquet": lambda path: pd.read_parquet(path)
+    }  # fmt: skip
     if path.suffix not in readers:
         raise FlowscopeError(f"{path} is no .csv, .json or .parquet file. Hint: name it by what it is.")
     try:
-        frame: pd.DataFrame = readers[path.suffix](path)  # type: ignore[operator]
-    except (ValueError, pa.ArrowException, pd.errors.ParserError, UnicodeDecodeError) as error:
+        frame = readers[path.suffix](path)
+    except (ValueError, TypeError, AttributeError, RecursionError, pa.ArrowException) as error:
         sentence = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise FlowscopeError(
             f"{path} cannot be read ({sentence}). Hint: one row per task, columns {', '.join(ASKED)}."
         ) from error
+    frame.columns = frame.columns.map(str)
+    if not frame.columns.is_unique:
+        raise BadQuestion(f"{path} has two columns {frame.columns[frame.columns.duplicated()][0]!r}. Hint: keep one.")
     if frame.empty:
         raise BadQuestion(f"{path} holds no task. Hint: one row per task, columns {', '.join(ASKED)}.")
     return frame
 
 
+def _read_csv(path: Path) -> pd.DataFrame:
+    """Read a CSV. Names stay as they are written: a function may be called 007, 1e5 or None."""
+    names = {name: "str" for name in ASKED if not name.endswith(("_bytes", "_mb"))}
+    return pd.read_csv(path, dtype=names, keep_default_na=False, na_values=[""])
+
+
+def _read_json(path: Path) -> pd.DataFrame:
+    """Read a list of JSON objects, their values as they are."""
+    rows = json.loads(path.read_bytes())
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError("it is no list of objects")
+    return pd.DataFrame(rows)
+
+
 def _write(answer: pd.DataFrame, how: Format | None, output: Path | None) -> None:
-    for name in (str(column) for column in answer if re.fullmatch(r"p[0-9.]+", str(column))):
-        answer = answer.assign(**{name: _rounded(answer[name].to_numpy())})
-    batches = pa.Table.from_pandas(answer, preserve_index=False).to_reader()
+    batches = _as_table(answer).to_reader()
     if output:
         with replacing(output) as file:
             write(batches, file, how or {".json": "json", ".parquet": "parquet"}.get(output.suffix, "csv"), 240)  # type: ignore[arg-type]
@@ -265,8 +287,24 @@ def _write(answer: pd.DataFrame, how: Format | None, output: Path | None) -> Non
     write(batches, sys.stdout.buffer, how or ("table" if sys.stdout.isatty() else "csv"), 240)
 
 
-def _rounded(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the values to five significant digits: no prediction has more."""
+def _as_table(answer: pd.DataFrame) -> pa.Table:
+    """Return the answer as a table. A column that was passed through and holds values of several kinds becomes text."""
+    columns = {}
+    for name, column in answer.items():
+        try:
+            columns[str(name)] = pa.array(column, from_pandas=True)
+        except (pa.ArrowException, TypeError, OverflowError):
+            columns[str(name)] = pa.array(column.astype("str"), from_pandas=True)
+    return pa.table(columns)
+
+
+def _rounded(answers: pd.DataFrame) -> pd.DataFrame:
+    """Return the answers with quantiles to five significant digits: no prediction has more."""
+    quantiles = answers.select_dtypes("float64")
+    return answers.assign(**{str(name): _significant(quantiles[name].to_numpy()) for name in quantiles})
+
+
+def _significant(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     decimals = 4 - np.floor(np.log10(np.maximum(np.abs(values), 1e-12))).astype(int)
     rounded = values.copy()
     for places in np.unique(decimals):

@@ -177,10 +177,12 @@ class Predictor:
 
     def _task_rows(self, asked: pd.DataFrame) -> tuple[pd.DataFrame, Sizes]:
         rows = self._typical_rows("task", asked, TASK_CATEGORIES, TASK_NUMBERS)
-        inputs = _given(asked["input_bytes"], np.expm1(rows["log_inputs"].to_numpy()))
-        usual_share = np.expm1(rows["log_remote"].to_numpy()) / np.maximum(np.expm1(rows["log_inputs"].to_numpy()), 1.0)
+        usual, usual_remote = (np.nan_to_num(np.expm1(rows[name].to_numpy())) for name in ("log_inputs", "log_remote"))
+        inputs = _given(asked["input_bytes"], usual)
+        usual_share = usual_remote / np.maximum(usual, 1.0)
         remote = _given(asked["download_bytes"], inputs * np.clip(usual_share, 0, 1))
-        largest = remote * np.exp(np.minimum(rows["log_largest_remote"].to_numpy() - rows["log_remote"].to_numpy(), 0))
+        usual_part = rows["log_largest_remote"].to_numpy() - rows["log_remote"].to_numpy()
+        largest = remote * np.exp(np.minimum(np.nan_to_num(usual_part), 0))
         rows["remote_inputs"] = np.where(remote > 0, np.maximum(rows["remote_inputs"], 1), 0)
         foreseen = np.expm1(self.models.sizes.predict(rows, np.log1p(inputs)))
         return rows, Sizes(inputs, remote, largest, _given(asked["output_bytes"], foreseen))
@@ -289,7 +291,7 @@ def _checked(tasks: pd.DataFrame, metrics: Sequence[str], quantiles: Sequence[fl
             else pd.Series(None, index=asked.index, dtype=object)
         )
         if column.endswith(("_bytes", "_mb")):
-            numbers = pd.to_numeric(values, errors="coerce").astype("float64")
+            numbers = _as_numbers(values)
             wrong = (
                 (values.notna() & numbers.isna())
                 | (numbers < 0)
@@ -311,6 +313,15 @@ def _checked(tasks: pd.DataFrame, metrics: Sequence[str], quantiles: Sequence[fl
             f"{_shown(states[~states.isin(['cold', 'warm'])].iloc[0])} is no state. Hint: cold, warm, or leave it out."
         )
     return asked
+
+
+def _as_numbers(values: pd.Series) -> pd.Series:
+    """Return values as numbers, NaN what is none; an integer beyond all floats is infinite."""
+    try:
+        numbers: pd.Series = pd.to_numeric(values, errors="coerce").astype("float64")
+    except OverflowError:
+        numbers = pd.Series(np.inf, index=values.index)
+    return numbers
 
 
 def _shown(value: object) -> str:
