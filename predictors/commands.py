@@ -176,9 +176,15 @@ def predict(
     told = {name: value for name, value in told.items() if value is not None}
     if sum((tasks is not None, bool(runs), "function" in told)) != 1 or (told and "function" not in told):
         raise click.UsageError("Say what to predict: --function (with what else is known), a file of TASKS, or --run.")
-    predictor: Predictor = registry.load(home, version)[0]
+    predictor: Predictor
+    predictor, card = registry.load(home, version)
     if runs or (tasks and tasks.is_dir()):
         history = _of_runs(home, runs) if runs else _of_folder(opened, tasks, home)
+        if runs and (history.runs["submitted_at"] <= pd.Timestamp(card["data"]["last_submitted_at"])).any():
+            click.echo(
+                "The model was trained when these runs were known. Hint: flowscope evaluate predicts each without them.",
+                err=True,
+            )
         answer = _rounded(predictor.predict_runs(history, levels))
         if metrics:
             answer = answer[answer["metric"].isin(metrics)]
