@@ -67,11 +67,11 @@ def train(targets: tuple[str, ...], seed: int, rollback: int | None, home: Home)
 def train_models(home: Home, targets: Sequence[Target] = TIMES, seed: int = 0) -> None:
     """Fit models of the targets, save them with their card, and say how good they are."""
     with open_current(home) as reader:
-        generation = reader.generation
+        generation = int(reader.value("select generation from generation_info"))
         history = _history(read_history(reader))
     click.echo(
         f"Training on {len(history.runs):,} runs, {len(history.tasks):,} tasks and {len(history.starts):,} starts"
-        f" (generation {int(generation)}).",
+        f" (generation {generation}).",
         err=True,
     )
     predictor, card = train_on(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from warehouse.connection import Reader
+from warehouse.figures import rounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class History:
 
 def read_history(reader: Reader) -> History:
     """Read everything predictors may use from one generation."""
-    return History(*(reader.frame(sql) for sql in (_RUNS, _TASKS, _EDGES, _INPUTS, _STARTS)))
+    return History(*(rounded(reader.frame(sql)) for sql in (_RUNS, _TASKS, _EDGES, _INPUTS, _STARTS)))
 
 
 _RUNS = """

@@ -12,21 +12,18 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from app.plain import plain
 from app.units import count
 from warehouse.connection import Reader
+from warehouse.figures import rounded
 from warehouse.schema import literal
 
 COLUMNS = ("workflow", "planner", "sla", "environment")
 """The columns of `run_summary` that runs can be selected by."""
 
-_DIGITS = 12
-"""Significant digits of a figure that findings read, so that the same generation gives the same answer every time."""
 
-_LARGEST = 300
 _BEGINNING = re.compile(r"((?:--[^\n]*\n)*)(.*)", re.DOTALL)
 _PARAMETER = re.compile(r"\$([a-z_0-9]+)")
 
@@ -112,7 +109,7 @@ class Evidence:
         statement = f"{comment}with selected_runs as (\n    {selected}\n){',' if more != rest else ''}\n\n{more}"
         given = {**values, **parameters}
         self.statements.append(_readable(statement, given, self.selection))
-        return _rounded(self.read(statement, given))
+        return rounded(self.read(statement, given))
 
     def record(self, sql: str, **parameters: Any) -> dict[str, Any]:
         """Return the first row by column name. Raises `IndexError` where there is none."""
@@ -122,17 +119,6 @@ class Evidence:
 def of_reader(reader: Reader, selection: Selection | None = None) -> Evidence:
     """Return evidence that is read from a generation."""
     return Evidence(lambda sql, parameters: reader.frame(sql, dict(parameters)), selection or Selection())
-
-
-def _rounded(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the frame with its figures rounded to `_DIGITS` digits: a sum's last ones depend on the order threads add up in."""
-    figures = frame.select_dtypes("float64")
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        size = np.floor(np.log10(np.abs(figures.to_numpy())))
-        scale = 10.0 ** np.clip(np.nan_to_num(_DIGITS - 1 - size), -_LARGEST, _LARGEST)
-        rounded = np.round(figures.to_numpy() * scale) / scale
-    kept = np.where(np.isfinite(rounded), rounded, figures.to_numpy())
-    return frame.assign(**dict(zip(figures.columns, kept.T, strict=True)))
 
 
 def _readable(statement: str, parameters: Mapping[str, Any], selection: Selection) -> str:
