@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from app.answers import as_object, as_text
 from app.findings import QUESTIONS, find_all
@@ -25,6 +23,7 @@ from warehouse.errors import FlowscopeError
 from warehouse.home import Home
 from warehouse.options import home_option
 from warehouse.output import replacing
+from warehouse.progress import progress_bar
 
 _TEXTS = {question.code: question.text for question in QUESTIONS}
 _WIDTH, _WIDEST = 100, 120
@@ -129,10 +128,7 @@ def progress(findings: int) -> Iterator[Callable[[str], None]]:
     if not sys.stderr.isatty():
         yield lambda code: click.echo(f"{code} {_TEXTS[code]}", err=True)
         return
-    columns = (
-        SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with progress_bar() as bar:
         task = bar.add_task("", total=findings)
         begun: list[str] = []
 

@@ -7,8 +7,6 @@ from pathlib import Path
 from types import TracebackType
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from ingest import pipeline
 from ingest.formats import FORMATS
@@ -19,6 +17,7 @@ from warehouse.commands import parse_tags
 from warehouse.errors import FlowscopeError, SourceError
 from warehouse.home import Home
 from warehouse.options import home_option
+from warehouse.progress import progress_bar
 from warehouse.writer import Writer
 
 
@@ -126,14 +125,7 @@ class ProgressBar:
     """Shows on stderr which object is being read, and how many are done."""
 
     def __init__(self) -> None:
-        columns = (
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-        )
-        self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._progress = progress_bar()
         self._task = self._progress.add_task("Starting", total=None)
         self._name = ""
         self._rows = 0
@@ -175,5 +167,4 @@ class ProgressBar:
 
 
 def _short(name: str) -> str:
-    shown = name if len(name) <= 60 else f"...{name[-57:]}"
-    return shown.replace("[", "\\[")
+    return name if len(name) <= 60 else f"...{name[-57:]}"

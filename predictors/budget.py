@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from predictors.history import History
-from predictors.recent import Recent, keys_of
+from predictors.recent import Recent, keys_of, texts
 from predictors.replay import (
     Errors,
     Outcome,
@@ -320,7 +320,7 @@ def _asked(
         before = [(run, until > submitted[run]) for run in range(first, end)]
         gaps = _gaps(runs, before)
         tables["startup"], expected = _with_gaps(tables["startup"], gaps), _with_gaps(expected, gaps)
-        same = runs["workflow"].astype("str").fillna("").to_numpy()
+        same = texts(runs["workflow"])
         known = runs["workflow_runs"].to_numpy().copy()
         known[first:end] = [(mask & (same == same[run])).sum() for run, mask in enumerate(kept, start=first)]
         runs = runs.assign(workflow_runs=known)

@@ -14,8 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from predictors import registry
 from predictors.budget import TABLES, measure
@@ -34,6 +32,7 @@ from warehouse.export import bytes_per_row
 from warehouse.home import Home
 from warehouse.options import home_option
 from warehouse.output import Format, replacing, write
+from warehouse.progress import progress_bar
 from warehouse.writer import Writer
 
 TARGETS = {
@@ -111,7 +110,7 @@ def evaluate_runs(home: Home, seed: int = 0, *, with_less: bool = False) -> None
             prepared = prepare(history)
             predictions = evaluate_history(history, prepared, told, seed=seed)
             told("scores", 0, 1)
-            scores = score_history(reader, history, predictions)
+            scores = score_history(reader, prepared, predictions)
             results = {"predictions": _table(predictions), "predictor_scores": _table(scores)}
             if with_less:
                 row_bytes = bytes_per_row(reader, TABLES)
@@ -190,7 +189,7 @@ def predict(
             answer = answer[answer["metric"].isin(metrics)]
     else:
         frame = _read(tasks) if tasks else pd.DataFrame([told])
-        found = _rounded(predictor.predict(frame, metrics or _answerable(predictor), levels))
+        found = _rounded(predictor.predict(frame, metrics or predictor.answers, levels))
         shown = frame.drop(columns=[name for name in found if name in frame.columns])
         answer = pd.concat([shown.iloc[found["row"]].reset_index(drop=True), found.drop(columns="row")], axis=1)
         unseen = int((found.loc[found["metric"] != "state", "known_runs"] == 0).sum())
@@ -211,11 +210,6 @@ def _levels(text: str) -> list[float]:
     if any(not 0 < level < 1 for level in levels):
         raise click.UsageError(f"{text!r} are no percentiles. Hint: each is above 0 and below 100.")
     return sorted(set(levels))
-
-
-def _answerable(predictor: Predictor) -> list[str]:
-    trained = {*predictor.models.medians, "output_bytes"} | ({"state"} & predictor.models.chances.keys())
-    return [metric for metric in METRICS if metric in trained]
 
 
 def _history(history: History) -> History:
@@ -329,14 +323,7 @@ def _percent(share: float | None) -> str:
 @contextmanager
 def _progress() -> Iterator[Callable[[str, int, int], None]]:
     """Show on stderr which predictor is at work, and how many runs it has predicted."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with progress_bar() as progress:
         task = progress.add_task("Describing the runs", total=None)
 
         def told(name: str, done: int, total: int) -> None:

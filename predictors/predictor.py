@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from predictors.features import (
     with_sizes,
 )
 from predictors.history import History
-from predictors.recent import at_the_end, looked_up
+from predictors.recent import at_the_end, looked_up, texts
 from predictors.replay import (
     Errors,
     Forecast,
@@ -32,7 +33,6 @@ from predictors.replay import (
     forecast_of,
     foresee,
     recent_values,
-    texts,
 )
 from predictors.targets import (
     EXECUTION,
@@ -134,9 +134,14 @@ class Predictor:
         shown = [each for each in forecasts if each.metric != STARTUP_GIVEN_STATE.metric]
         return pd.concat([self._of_runs(prepared, each, levels) for each in shown], ignore_index=True)
 
-    def _check_trained(self, metrics: Sequence[str]) -> None:
+    @property
+    def answers(self) -> list[str]:
+        """The metrics that the model was trained for."""
         trained = {*self.models.medians, *self.models.chances, "output_bytes"}
-        missing = [metric for metric in metrics if metric not in trained]
+        return [metric for metric in METRICS if metric in trained]
+
+    def _check_trained(self, metrics: Sequence[str]) -> None:
+        missing = [metric for metric in metrics if metric not in self.answers]
         if missing:
             raise BadQuestion(
                 f"This model was not trained for {missing[0]}. Hint: flowscope train, or --metric for others."
@@ -191,7 +196,7 @@ class Predictor:
         self, level: str, asked: pd.DataFrame, categories: Sequence[str], numbers: Sequence[str]
     ) -> pd.DataFrame:
         """Return one row per task: what is usual for its function (a start: its environment), and what was told of it."""
-        usual: dict[str, dict[str, Any]] = json.loads(self.typical)[level]
+        usual: dict[str, dict[str, Any]] = _parsed(self.typical)[level]
         by = texts(asked["function" if level == "task" else "environment"])
         names, codes = np.unique(by.astype(str), return_inverse=True)
         chosen = [usual.get(name, usual.get(_ALL, {})) for name in names]
@@ -209,9 +214,15 @@ class Predictor:
         return rows.assign(memory_mb=memory, log_memory=np.log2(memory), run=0)
 
     def _with_states(self, rows: pd.DataFrame, target: Target) -> pd.DataFrame:
-        states = json.loads(self.states)[target.metric]
+        states = _parsed(self.states)[target.metric]
         parts = [looked_up(rows, recent, states[recent.name]) for recent in target.recents]
         return pd.concat([rows.reset_index(drop=True), *parts], axis=1)
+
+
+@lru_cache(maxsize=8)
+def _parsed(text: str) -> Any:
+    """Return JSON that is read at every question; nobody writes into it."""
+    return json.loads(text)
 
 
 def finished(prepared: Prepared, models: Models, errors: Errors) -> Predictor:

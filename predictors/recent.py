@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 _SEPARATOR = "\x1f"
@@ -26,6 +27,11 @@ class Recent:
 
 State = dict[str, list[float]]
 """By key: the mean after the last run, and how many runs of the key there were."""
+
+
+def texts(column: pd.Series) -> npt.NDArray[np.object_]:
+    """Return a column as texts, '' where it is missing."""
+    return column.astype("str").fillna("").to_numpy(dtype=object)
 
 
 def keys_of(rows: pd.DataFrame, by: Sequence[str]) -> pd.Series:

@@ -18,7 +18,7 @@ from predictors.calibration import NEW, Calibrator
 from predictors.composition import TOTALS, compose
 from predictors.features import Dag, describe_dags, describe_starts, expect_starts, number_runs, with_sizes
 from predictors.history import History
-from predictors.recent import as_of_submission, keys_of
+from predictors.recent import as_of_submission, keys_of, texts
 from predictors.sizes import OutputSize
 from predictors.targets import EXECUTION, QUANTILES, START_CATEGORIES, STARTUP, STARTUP_GIVEN_STATE, TIMES, Target
 
@@ -157,9 +157,14 @@ def _fit_state(prepared: Prepared, models: Models, known: npt.NDArray[np.bool_],
 
 def steps(runs: int) -> list[tuple[int, int]]:
     """Return the blocks of runs (first, end) that are predicted with one fit: short while history is short."""
+    return blocks_of(runs, lambda first: first + max(1, min(first // 2, 20), first // 20))
+
+
+def blocks_of(runs: int, end_of: Callable[[int], int]) -> list[tuple[int, int]]:
+    """Return blocks of runs (first, end), from the second run on; `end_of` says where the block from a position ends."""
     blocks, first = [], 1
     while first < runs:
-        end = min(runs, first + max(1, min(first // 2, 20), first // 20))
+        end = min(runs, end_of(first))
         blocks.append((first, end))
         first = end
     return blocks
@@ -376,11 +381,6 @@ def forecasts_of_runs(runs: pd.DataFrame, totals: dict[str, Floats]) -> list[For
         Forecast("run", metric, where, where, np.log(np.maximum(total, 1e-3)), certain, groups, movers, keys)
         for metric, total in totals.items()
     ]
-
-
-def texts(column: pd.Series) -> npt.NDArray[np.object_]:
-    """Return a column as texts, '' where it is missing."""
-    return column.astype("str").fillna("").to_numpy(dtype=object)
 
 
 def foresee_output(models: Models, dag: Dag) -> Floats:

@@ -15,9 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from predictors.history import History
 from predictors.recent import keys_of
-from predictors.replay import Prepared, prepare
+from predictors.replay import Prepared
 from predictors.rivals import OUTPUT_BYTES, RUN_TOTALS, TIMES, learnable
 from warehouse.connection import Reader
 from warehouse.results import ENGINE
@@ -40,9 +39,9 @@ _Z = 1.959964
 _BATCH = 4_000_000
 
 
-def score_history(reader: Reader, history: History, predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return the scores of what was predicted of a generation's runs, with their floors; `history` is read from it."""
-    return score(predictions, read_outcomes(reader), read_engine(reader), floor(prepare(history)))
+def score_history(reader: Reader, prepared: Prepared, predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return the scores of what was predicted of a generation's runs, with their floors; `prepared` is its history."""
+    return score(predictions, read_outcomes(reader), read_engine(reader), floor(prepared))
 
 
 def read_outcomes(reader: Reader) -> pd.DataFrame:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from predictors.history import History
 from predictors.predictor import Predictor, finished
-from predictors.replay import Errors, Models, Predicted, Prepared, actual_values, fit, replay
+from predictors.replay import Errors, Models, Predicted, Prepared, actual_values, blocks_of, fit, replay
 from predictors.targets import QUANTILES, TIMES, Target
 
 GROWTH, LATER_GROWTH, MANY_RUNS = 1.35, 2.0, 500
@@ -74,12 +74,7 @@ def train(
 
 def coarse_steps(runs: int) -> list[tuple[int, int]]:
     """Return the blocks of runs (first, end) that the coarse replay predicts with one fit."""
-    blocks, first = [], 1
-    while first < runs:
-        end = min(runs, max(first + 1, int(first * (GROWTH if first < MANY_RUNS else LATER_GROWTH))))
-        blocks.append((first, end))
-        first = end
-    return blocks
+    return blocks_of(runs, lambda first: max(first + 1, int(first * (GROWTH if first < MANY_RUNS else LATER_GROWTH))))
 
 
 def data_of(history: History, prepared: Prepared) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from predictors.features import Dag
 from predictors.history import read_history
-from predictors.replay import Prepared
+from predictors.replay import Prepared, prepare
 from predictors.rivals import TIMES
 from predictors.scores import (
     COLUMNS,
@@ -410,7 +410,7 @@ def test_a_history_is_scored_with_its_plans_and_its_floors(sample_home: Home) ->
             .query("metric in ['makespan', 'execution', 'startup']")
             .assign(predictor="mine", sla_percentile=50.0)
         )
-        scores = score_history(reader, history, predictions)
+        scores = score_history(reader, prepare(history), predictions)
     paired = scores.query("predictor == 'mine' and rows_of == 'paired'")
     groups = "all environment function history memory planner size sla workflow"
     assert " ".join(sorted(set(paired["group_by"]))) == groups
