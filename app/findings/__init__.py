@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from app.findings import (
     accuracy,
+    acting,
     active_periods,
     cold_starts,
     environments,
@@ -14,6 +15,7 @@ from app.findings import (
     failures,
     history,
     less_memory,
+    libraries,
     optimisations,
     planners,
     predictors,
@@ -35,6 +37,7 @@ QUESTIONS: tuple[Question, ...] = tuple(
             question
             for theme in (
                 accuracy,
+                acting,
                 active_periods,
                 cold_starts,
                 environments,
@@ -42,6 +45,7 @@ QUESTIONS: tuple[Question, ...] = tuple(
                 failures,
                 history,
                 less_memory,
+                libraries,
                 optimisations,
                 planners,
                 predictors,

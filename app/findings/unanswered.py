@@ -8,27 +8,6 @@ from app.findings.evidence import Evidence
 from app.findings.finding import Answer, Question, not_enough
 from app.units import count, duration, percent
 
-EVENTS = """
--- When optimisations acted, against when their worker became ready: what is recorded of it.
-select
-    count(distinct (run_id, task_id, optimization, target_task_id)) as applied,
-    count(distinct (run_id, task_id, optimization, target_task_id)) filter (where happened_at is not null) as timed
-from optimizations
-semi join selected_runs on optimizations.run_id = selected_runs.run_id
-where stage = 'applied' and optimization in ('preload', 'taskdup')
-"""
-
-PHASES = """
--- What is recorded of the parts of a start-up.
-select
-    count(*) as starts,
-    count(*) filter (where cardinality(phases) > 0) as with_phases,
-    count(*) filter (where len(list_filter(map_keys(phases), lambda name: regexp_matches(lower(name), 'librar|import|depend'))) > 0)
-        as with_libraries
-from invocations
-semi join selected_runs on invocations.run_id = selected_runs.run_id
-"""
-
 WIDTHS = """
 -- Workflows whose number of tasks differs between runs: their fan-out is not fixed beforehand.
 with sizes as (
@@ -67,42 +46,6 @@ from invocations
 inner join selected_runs on invocations.run_id = selected_runs.run_id
 where regexp_matches(lower(coalesce(engine, '') || ' ' || coalesce(environment, '')), 'lambda')
 """
-
-
-def _acting(evidence: Evidence) -> Answer:
-    seen = evidence.record(EVENTS)
-    recorded = (
-        f"Of {count(seen['applied'], 'pre-load or task duplication', 'pre-loads and task duplications')} applied, "
-        f"{int(seen['timed']):,} have a recorded time"
-        if seen["applied"]
-        else "No pre-load and no task duplication was applied in this selection"
-    )
-    return not_enough(
-        f"{recorded}; when they would have acted at worker-ready is not computed: it takes a simulation of the run.",
-        "Simulated alternatives of these runs, and an engine that records when each optimisation acts.",
-        n=int(seen["applied"]), counted="applied optimisations",
-    )  # fmt: skip
-
-
-def _libraries(evidence: Evidence) -> Answer:
-    seen = evidence.record(PHASES)
-    starts = int(seen["starts"])
-    if not seen["with_phases"]:
-        sentence = (
-            f"None of {count(starts, 'start')} records its phases, so what part of it goes to libraries cannot be told."
-        )
-    elif not seen["with_libraries"]:
-        sentence = f"{int(seen['with_phases']):,} of {count(starts, 'start')} record phases, and no phase is named for libraries."
-    else:
-        sentence = (
-            f"{int(seen['with_libraries']):,} of {count(starts, 'start')} record a phase for libraries; what fetching "
-            "them on demand would save is not computed yet."
-        )
-    return not_enough(
-        sentence,
-        "A source that records the phases of a start, or starts of one function with and without its libraries.",
-        n=starts, counted="starts",
-    )  # fmt: skip
 
 
 def _fan_out(evidence: Evidence) -> Answer:
@@ -169,11 +112,6 @@ _SIMULATION = "Simulated runs; not computed yet."
 _METHOD = "Not computed yet: the answer says what of it is on record."
 
 QUESTIONS = (
-    Question(
-        "F12", "How long after the worker is ready do pre-load and task duplication act, and would acting at worker-ready be earlier?",
-        "optimisations", _SIMULATION, _acting,
-    ),
-    Question("F14", "What part of start-up goes to libraries, and what would fetching them on demand save?", "cold_starts", _METHOD, _libraries),
     Question(
         "F17", "How well are runs predicted whose fan-out is only known at run time: one dynamic workflow against two static ones?",
         "prediction_accuracy", _SIMULATION, _fan_out,

@@ -12,12 +12,12 @@ from tests.app import dumps
 from tests.app.findings.homes import answer
 from warehouse.home import Home
 
-CODES = ("F12", "F14", "F17", "F19", "F22", "F24")
+CODES = ("F17", "F19", "F22", "F24")
 
 
 @pytest.fixture(scope="module")
 def rich(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """Four runs: on Lambda, with an executable, and a start that records its phases."""
+    """Four runs on Lambda, with an executable."""
     runs: list[dict[str, list[dict[str, Any]]]] = []
     for number in range(4):
         tables = dumps.one_run(number)
@@ -25,7 +25,6 @@ def rich(tmp_path_factory: pytest.TempPathFactory) -> Home:
         tables["tasks"][0]["kind"] = "executable"
         tables["tasks"][1]["kind"] = "function"
         tables["invocations"][0] |= {
-            "phases": {"libraries": 120.0},
             "init_ms": 150,
             "billed_ms": 400,
             "max_memory_mb": 512,
@@ -38,7 +37,6 @@ def rich(tmp_path_factory: pytest.TempPathFactory) -> Home:
 @pytest.mark.parametrize(
     ("code", "sentence", "n"),
     [
-        ("F14", "4 of 4 starts record a phase for libraries", 4),
         ("F17", "0 of 1 workflow have runs of different numbers of tasks", 4),
         ("F19", "4 of 8 tasks are executables, with a median execution of 200 ms", 4),
         ("F22", "4 invocations ran on AWS Lambda, 4 of them cold (median init 150 ms, billed 1.60 s in all, 50.0 % of the memory", 4),
@@ -52,7 +50,6 @@ def test_what_is_on_record_is_counted(code: str, sentence: str, n: int | None, r
 
 
 def test_what_is_not_on_record_is_said(sample_home: Home) -> None:
-    assert "None of 4,299 starts records its phases" in answer(sample_home, "F14").sentence
     assert "None of 11,589 tasks is recorded as an executable" in answer(sample_home, "F19").sentence
     assert answer(sample_home, "F22").status == "not applicable"
 
