@@ -62,6 +62,7 @@ _RUN = ("run_id", "VARCHAR", "the workflow run")
 _TASK = ("task_id", "VARCHAR", "the task, unique within the run")
 _WORKER = ("worker_id", "VARCHAR", "the worker, unique within the run")
 _MEMORY = ("memory_mb", "INTEGER", "memory of the worker in MB")
+_SCENARIO = ("scenario", "VARCHAR", "what was simulated, as in `simulations`")
 
 TABLES: tuple[Table, ...] = (
     Table(
@@ -356,6 +357,88 @@ TABLES: tuple[Table, ...] = (
             ("relative_to_all", "DOUBLE", "median relative error over that with the policy 'all'"),
         ),
         may_be_null=("kept",),
+    ),
+    Table(
+        "simulations",
+        "one row per run and scenario: how the run went when it was played forward; written by simulate and evaluate",
+        ("run_id", "scenario"),
+        _columns(
+            _RUN,
+            (
+                "scenario",
+                "VARCHAR",
+                "'recorded' (a replay of the recorded durations), 'predicted' (durations predicted from the runs before it), and what was changed: 'memory=1024', 'predicted; memory=1024'",
+            ),
+            ("predictor", "VARCHAR", "whose durations: 'recorded', or the predictor's name"),
+            ("draws", "BIGINT", "times it was played, each with another draw of what is not known"),
+            ("seed", "BIGINT", "what the draws were made from: the same seed draws the same"),
+            ("makespan_ms", "DOUBLE", "makespan, the median over draws"),
+            ("makespan_low_ms", "DOUBLE", "its 5th percentile over draws"),
+            ("makespan_high_ms", "DOUBLE", "its 95th percentile over draws"),
+            ("gb_seconds", "DOUBLE", "memory times active time in GB-seconds, the median over draws"),
+            ("gb_seconds_low", "DOUBLE", "its 5th percentile over draws"),
+            ("gb_seconds_high", "DOUBLE", "its 95th percentile over draws"),
+            ("cold_starts", "DOUBLE", "workers that started cold, the mean over draws"),
+            ("warm_starts", "DOUBLE", "workers that started warm, the mean over draws"),
+            ("startup_ms", "DOUBLE", "start-up, summed over workers, the median over draws"),
+            ("active_ms", "DOUBLE", "active periods of workers, start-up included, summed, the median over draws"),
+            (
+                "baseline_makespan_ms",
+                "DOUBLE",
+                "makespan of the same run and draws without the change, the median; NULL where nothing was changed",
+            ),
+            ("baseline_gb_seconds", "DOUBLE", "GB-seconds of the same run and draws without the change, the median"),
+            ("baseline_cold_starts", "DOUBLE", "cold starts of the same run and draws without the change, the mean"),
+            ("difference_ms", "DOUBLE", "makespan minus the baseline's, draw by draw, the median"),
+            ("difference_low_ms", "DOUBLE", "its 5th percentile over draws"),
+            ("difference_high_ms", "DOUBLE", "its 95th percentile over draws"),
+            (
+                "largest_start_error",
+                "DOUBLE",
+                "largest |simulated - observed| start of a task, over the observed makespan; replay only",
+            ),
+            (
+                "replays",
+                "BOOLEAN",
+                "whether the plain replay of this run comes close enough to stand for it: what-if answers of a run that does not are left out; NULL: not tried",
+            ),
+            ("warnings", "VARCHAR[]", "in what the change leaves what the data covers"),
+        ),
+    ),
+    Table(
+        "simulated_tasks",
+        "one row per task of a simulation, in the draw whose makespan is the median; written by simulate and evaluate",
+        ("run_id", "scenario", "task_id"),
+        _columns(
+            _RUN,
+            _SCENARIO,
+            _TASK,
+            _WORKER,
+            _MEMORY,
+            ("start_offset_ms", "DOUBLE", "when the worker begins to handle the task, after submission"),
+            ("input_wait_ms", "DOUBLE", "waiting for inputs, their download included"),
+            ("execution_ms", "DOUBLE", "running the function itself"),
+            ("upload_ms", "DOUBLE", "uploading the output"),
+            ("finish_offset_ms", "DOUBLE", "when its output is available, after submission"),
+            ("release_offset_ms", "DOUBLE", "when the worker is done with the task, after submission"),
+        ),
+    ),
+    Table(
+        "simulated_invocations",
+        "one row per worker of a simulation, in the draw whose makespan is the median; written by simulate and evaluate",
+        ("run_id", "scenario", "worker_id"),
+        _columns(
+            _RUN,
+            _SCENARIO,
+            _WORKER,
+            _MEMORY,
+            ("requested_offset_ms", "DOUBLE", "when the worker is requested, after submission"),
+            ("ready_offset_ms", "DOUBLE", "when it is ready, after submission; NULL: never"),
+            ("released_offset_ms", "DOUBLE", "when it is released, after submission"),
+            ("state", "VARCHAR", "how it starts in that draw: 'cold' or 'warm'"),
+            ("startup_ms", "DOUBLE", "its start-up"),
+            ("cold_probability", "DOUBLE", "share of all draws in which it starts cold"),
+        ),
     ),
     Table(
         "prices",

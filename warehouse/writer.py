@@ -2,7 +2,7 @@
 
 Rows of a run that arrives from two dumps belong to the dump with more rows for it (ties: the later). The other dump's
 rows wait in the schema `set_aside` and come back when the first leaves. What commands wrote (tags, environments, results
-of predictors) is kept apart from what sources say and applied over it.
+of predictors and simulations) is kept apart from what sources say and applied over it.
 """
 
 from __future__ import annotations
@@ -128,6 +128,7 @@ class Writer:
             with _Transaction(self._connection):
                 for statement in ddl():
                     self._connection.execute(statement)
+                self._changed()
 
     @contextmanager
     def _fault_of(self, key: str) -> Iterator[None]:
@@ -306,12 +307,14 @@ class Writer:
     # results
 
     def put_results(self, results: Mapping[str, pa.Table]) -> dict[str, int]:
-        """Replace what commands wrote under the predictors named in `results`, in one transaction.
+        """Replace what commands wrote of the predictors, and of the runs' scenarios, named in `results`, in one transaction.
 
-        `results` maps 'predictions', 'predictor_scores' and 'history_budgets' to rows; a predictor named in one of the
-        first two loses its earlier rows in both, one named in the last its earlier rows there. Columns left out are NULL; rows of runs that the warehouse does not hold are
-        left out. Returns how many rows each table got. Raises `ResultsRefused` for rows that are not as the tables are
-        described; then nothing has changed.
+        `results` maps 'predictions', 'predictor_scores', 'history_budgets', 'simulations', 'simulated_tasks' and
+        'simulated_invocations' to rows. A predictor named in one of the first two loses its earlier rows in both, one named
+        in the third its earlier rows there, and a (run_id, scenario) its earlier rows in the last three; other runs of the
+        scenario stay. Columns left out are NULL; rows of runs that the warehouse does not hold are left out. Returns how
+        many rows each table got. Raises `ResultsRefused` for rows that are not as the tables are described; then nothing
+        has changed.
 
         A row put here stands over the row with the same key from a file, and over an earlier one.
         """
