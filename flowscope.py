@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "app": "app.commands:app",
+    "simulate": "predictors.simulation.commands:simulate",
     "compact": "predictors.compacting:compact",
     "demo": "flowscope:demo",
     "evaluate": "predictors.commands:evaluate",

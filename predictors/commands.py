@@ -31,7 +31,7 @@ from warehouse.errors import FlowscopeError
 from warehouse.export import bytes_per_row
 from warehouse.home import Home
 from warehouse.options import home_option
-from warehouse.output import Format, replacing, write
+from warehouse.output import Format, deliver, write
 from warehouse.progress import progress_bar
 from warehouse.writer import Writer
 
@@ -199,7 +199,8 @@ def predict(
                 " functions, and are as wide as first predictions were wrong.",
                 err=True,
             )
-    _write(answer, how, output)
+    otherwise: Format = "table" if sys.stdout.isatty() else "csv"
+    deliver(_as_table(answer).to_reader(), how, output, 240, otherwise)
 
 
 def _levels(text: str) -> list[float]:
@@ -274,17 +275,6 @@ def _read_json(path: Path) -> pd.DataFrame:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError("it is no list of objects")
     return pd.DataFrame(rows)
-
-
-def _write(answer: pd.DataFrame, how: Format | None, output: Path | None) -> None:
-    batches = _as_table(answer).to_reader()
-    if output:
-        with replacing(output) as file:
-            write(batches, file, how or {".json": "json", ".parquet": "parquet"}.get(output.suffix, "csv"), 240)  # type: ignore[arg-type]
-        return
-    if how == "parquet" and sys.stdout.isatty():
-        raise FlowscopeError("Parquet is not for a terminal. Hint: -o FILE.parquet.")
-    write(batches, sys.stdout.buffer, how or ("table" if sys.stdout.isatty() else "csv"), 240)
 
 
 def _as_table(answer: pd.DataFrame) -> pa.Table:

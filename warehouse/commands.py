@@ -9,11 +9,10 @@ from pathlib import Path
 import click
 
 from warehouse.connection import Reader, open_current
-from warehouse.errors import FlowscopeError
 from warehouse.export import export_flowdump
 from warehouse.home import Home
 from warehouse.options import home_option
-from warehouse.output import Format, replacing, write
+from warehouse.output import Format, deliver, write
 from warehouse.schema import literal
 from warehouse.views import core_views
 from warehouse.writer import Writer
@@ -34,16 +33,8 @@ def sql(query: str | None, how: Format | None, output: Path | None, home: Home) 
         if sys.stdin.isatty():
             click.echo("Type one SELECT, then Ctrl-D.", err=True)
         query = sys.stdin.read()
-    if how is None:
-        how = {".json": "json", ".parquet": "parquet"}.get(output.suffix if output else "", "csv")  # type: ignore[assignment]
-    if how == "parquet" and output is None and sys.stdout.isatty():
-        raise FlowscopeError("Parquet is not for a terminal. Hint: -o FILE.parquet.")
     with open_current(home) as reader, reader.query(query) as batches:
-        if output is None:
-            write(batches, sys.stdout.buffer, how or "csv", _width())
-            return
-        with replacing(output) as file:
-            write(batches, file, how or "csv", _width())
+        deliver(batches, how, output, _width())
 
 
 def _width() -> int:

@@ -25,6 +25,23 @@ Format = Literal["csv", "json", "table", "parquet"]
 _SHOWN_ROWS = 200
 
 
+def deliver(
+    batches: pa.RecordBatchReader, how: Format | None, output: Path | None, width: int, otherwise: Format = "csv"
+) -> None:
+    """Write a result to stdout, or to the file `output`: as asked, else by the file's ending, else `otherwise` (files: csv).
+
+    Raises `FlowscopeError` for Parquet on a terminal.
+    """
+    endings: dict[str, Format] = {".json": "json", ".parquet": "parquet"}
+    if output is not None:
+        with replacing(output) as file:
+            write(batches, file, how or endings.get(output.suffix, "csv"), width)
+        return
+    if how == "parquet" and sys.stdout.isatty():
+        raise FlowscopeError("Parquet is not for a terminal. Hint: -o FILE.parquet.")
+    write(batches, sys.stdout.buffer, how or otherwise, width)
+
+
 def write(batches: pa.RecordBatchReader, file: BinaryIO, how: Format, width: int | None = None) -> None:
     """Write a result to a binary file.
 
