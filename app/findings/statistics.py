@@ -1,4 +1,4 @@
-"""How sure a difference is: ratios and shares with their intervals, and how many runs would decide.
+"""How sure a difference is: ratios and shares with their intervals, and how many runs would decide (`power`).
 
 Ratios are compared as logarithms, so that half and double are equally far from none. Intervals hold 95 % unless `level`
 says otherwise; every seed is fixed, so the same data gives the same interval.
@@ -7,14 +7,16 @@ says otherwise; every seed is fixed, so the same data gives the same interval.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from math import ceil, exp, inf, isfinite, log
+from dataclasses import dataclass, field, replace
+from math import exp, inf, isfinite, log
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
+
+from app.findings import power
 
 MINIMUM_PAIRS = 6
 """With fewer pairs no two-sided test of a median reaches 5 %: 2 / 2^5 > .05 (sign test)."""
@@ -36,7 +38,6 @@ MANY_RUNS = 500
 
 RESAMPLES = 2_000
 _SEED = 20_251
-_POWER = 0.8
 _BATCH = 10_000_000
 _LARGEST = 700
 _NEVER = 1e6
@@ -49,12 +50,13 @@ Decision = Literal["lower", "higher", "no difference", "undecided"]
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An estimate with its interval. `n` counts what was resampled: pairs, or runs of both groups."""
+    """An estimate with its interval. `n` counts what was resampled: pairs, or runs of both groups, which `recorded` holds."""
 
     value: float
     low: float
     high: float
     n: int
+    recorded: power.Recorded | None = field(default=None, repr=False, compare=False)
 
     @property
     def decision(self) -> Decision:
@@ -65,24 +67,19 @@ class Interval:
             return "lower"
         return "higher" if self.low > 1 else "undecided"
 
-    def needed(self, level: float = 0.95) -> int | None:
-        """Return how many (pairs, runs) in all would decide a ratio, None where this data cannot tell.
+    def needed(self, level: float = 0.95, ratio: float | None = None) -> int | None:
+        """Return how many (pairs, runs) in all would decide a ratio, None where this data cannot tell or they are too many.
 
-        Either way of deciding counts, whichever takes fewer: showing a difference of the size seen with 80 % power, or
-        showing that it is less than 5 %. Both take the spread seen here, and intervals that narrow with the root of n.
+        Either way of deciding counts: showing a difference, or showing that it is less than 5 %, with 80 % power if the ratio
+        is the one seen, or `ratio`. What was recorded is resampled at other sizes (`power.needed`).
         """
         if self.decision != "undecided":
             return self.n
-        if not (isfinite(log(self.low) if self.low > 0 else -inf) and isfinite(self.high)) or self.high <= self.low:
+        is_known = self.low > 0 and isfinite(self.high) and self.high > self.low
+        if self.recorded is None or not is_known:
             return None
-        z, z_power = stats.norm.ppf((1 + level) / 2), stats.norm.ppf(_POWER)
-        error = (log(self.high) - log(self.low)) / (2 * z)
-        seen = abs(log(self.value))
-        bound = log(1 + NO_DIFFERENCE)
-        ways = [((z + z_power) * error / seen) ** 2] if seen > 0 else []
-        if seen < bound:
-            ways.append(((z + z_power) * error / (bound - seen)) ** 2)
-        return max(self.n + 1, ceil(self.n * min(ways))) if ways else None
+        effect = log(self.value if ratio is None else ratio)
+        return power.needed(self.recorded, effect, log(1 + NO_DIFFERENCE), level, self.n + 1)
 
 
 def paired_ratio(pairs: pd.DataFrame, level: float = 0.95) -> Interval | None:
@@ -112,9 +109,8 @@ def paired_ratio(pairs: pd.DataFrame, level: float = 0.95) -> Interval | None:
     resampled = _bootstrap(samples, lambda *drawn: np.median(np.concatenate(drawn, axis=-1), axis=-1))
     drawn = _interval(float(np.median(ratios)), resampled, len(known), level)
     exact = stats.quantile_test(ratios, p=0.5).confidence_interval(level)
-    return Interval(
-        drawn.value, min(drawn.low, exp_or_inf(exact.low)), max(drawn.high, exp_or_inf(exact.high)), len(known)
-    )
+    low, high = min(drawn.low, exp_or_inf(exact.low)), max(drawn.high, exp_or_inf(exact.high))
+    return Interval(drawn.value, low, high, len(known), power.Pairs(ratios))
 
 
 def stratified_ratio(runs: pd.DataFrame, level: float = 0.95) -> Interval | None:
@@ -140,7 +136,8 @@ def stratified_ratio(runs: pd.DataFrame, level: float = 0.95) -> Interval | None
         return sum((w * (b - a) for w, a, b in zip(weights, medians[::2], medians[1::2], strict=True)), np.zeros(()))
 
     samples = [side for pair in strata for side in pair]
-    return _interval(float(averaged(*samples)), _bootstrap(samples, averaged), sum(sides), level)
+    found = _interval(float(averaged(*samples)), _bootstrap(samples, averaged), sum(sides), level)
+    return replace(found, recorded=power.Strata(tuple(strata), weights))
 
 
 def median_interval(values: Sequence[float], level: float = 0.95) -> Interval | None:

@@ -99,15 +99,6 @@ def _lambda(evidence: Evidence) -> Answer:
     )  # fmt: skip
 
 
-def _next(evidence: Evidence) -> Answer:
-    seen = evidence.record("select count(*) as runs from selected_runs")
-    return not_enough(
-        "What to run next is not ranked yet. The Experiments page says of every comparison how many more runs would decide it.",
-        "The comparisons of all experiments side by side, with the spread they were recorded with.",
-        n=int(seen["runs"]),
-    )
-
-
 _SIMULATION = "Simulated runs; not computed yet."
 _METHOD = "Not computed yet: the answer says what of it is on record."
 
@@ -118,5 +109,4 @@ QUESTIONS = (
     ),
     Question("F19", "How do executables as tasks compare with functions, in time and in predictability?", "planners_and_cost", _METHOD, _executables),
     Question("F22", "What do workers on AWS Lambda show: cold starts, init time, billed time, memory headroom?", "cold_starts", _METHOD, _lambda),
-    Question("F24", "What should be run next: which comparison is undecided, and how many runs would decide it?", "experiments", _METHOD, _next),
 )  # fmt: skip

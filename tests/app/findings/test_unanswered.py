@@ -12,7 +12,7 @@ from tests.app import dumps
 from tests.app.findings.homes import answer
 from warehouse.home import Home
 
-CODES = ("F17", "F19", "F22", "F24")
+CODES = ("F17", "F19", "F22")
 
 
 @pytest.fixture(scope="module")
