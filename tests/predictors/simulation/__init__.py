@@ -1,0 +1,1 @@
+"""Tests of whole runs played forward in time."""
