@@ -18,12 +18,16 @@ import pyarrow as pa
 from predictors import registry
 from predictors.budget import TABLES, measure
 from predictors.compacting import Opened
-from predictors.evaluation import MODEL
 from predictors.evaluation import evaluate as evaluate_history
 from predictors.history import History, read_history
+from predictors.names import MODEL
 from predictors.predictor import ASKED, METRICS, BadQuestion, Predictor
 from predictors.replay import prepare
 from predictors.scores import score_history
+from predictors.simulation.ahead import Ahead
+from predictors.simulation.ensembles import Ensemble
+from predictors.simulation.knowledge import keep_alives
+from predictors.simulation.records import read_records
 from predictors.targets import DOWNLOAD, EXECUTION, STARTUP, STARTUP_GIVEN_STATE, TIMES, UPLOAD, Target
 from predictors.training import train as train_on
 from warehouse.connection import open_current
@@ -108,10 +112,12 @@ def evaluate_runs(home: Home, seed: int = 0, *, with_less: bool = False) -> None
         history = _history(read_history(reader))
         with _progress() as told:
             prepared = prepare(history)
-            predictions = evaluate_history(history, prepared, told, seed=seed)
+            ahead = Ahead(read_records(reader), prepared, keep_alives(reader), seed)
+            predictions = evaluate_history(history, prepared, told, seed=seed, ahead=ahead)
             told("scores", 0, 1)
             scores = score_history(reader, prepared, predictions)
-            results = {"predictions": _table(predictions), "predictor_scores": _table(scores)}
+            simulated = Ensemble(ahead.simulated, {}).tables()
+            results = {"predictions": _table(predictions), "predictor_scores": _table(scores), **simulated}
             if with_less:
                 row_bytes = bytes_per_row(reader, TABLES)
                 results["history_budgets"] = _table(

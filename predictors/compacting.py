@@ -10,8 +10,8 @@ import click
 import pandas as pd
 
 from predictors.budget import Policy, kept_at_the_end, smallest
-from predictors.evaluation import MODEL
 from predictors.history import read_history
+from predictors.names import MODEL
 from warehouse.connection import Reader, open_current
 from warehouse.errors import FlowscopeError, NoWarehouse
 from warehouse.export import export_flowdump

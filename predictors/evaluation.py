@@ -10,22 +10,22 @@ import pandas as pd
 from predictors.engine_rule import EngineRule
 from predictors.engine_runs import Run, in_turn, runs_of
 from predictors.history import History
+from predictors.names import ENGINE_RULE, MODEL, MODEL_GIVEN_STATE, SIMULATION
 from predictors.replay import Errors, Predicted, Prepared, replay, steps
 from predictors.rivals import replay_rivals
+from predictors.simulation.ahead import Ahead
 from predictors.targets import QUANTILES, STARTUP_GIVEN_STATE
 
-MODEL = "boosted"
-MODEL_GIVEN_STATE = "boosted_given_state"
-"""Start-up by the model when it is told whether the start is cold."""
-ENGINE_RULE = "engine_rule"
 KEY = ["predictor", "level", "run_id", "task_id", "invocation_id", "metric", "sla_percentile"]
 
 Progress = Callable[[str, int, int], None]
 """Told the predictor at work, and how many of how many runs it has predicted."""
 
 
-def evaluate(history: History, prepared: Prepared, progress: Progress, *, seed: int = 0) -> pd.DataFrame:
-    """Return what each predictor says of each run, from the runs known at its submission.
+def evaluate(
+    history: History, prepared: Prepared, progress: Progress, *, seed: int = 0, ahead: Ahead | None = None
+) -> pd.DataFrame:
+    """Return what each predictor says of each run, from the runs known at its submission; `ahead` simulates each.
 
     Columns are those of the table `predictions`: one row per predictor, thing, metric and quantile; 'state' is the
     probability of a cold start and has no quantile. The first run has no history, so nobody predicts it.
@@ -36,6 +36,9 @@ def evaluate(history: History, prepared: Prepared, progress: Progress, *, seed: 
     for end, predicted, output in replay(prepared, blocks, Errors(), seed):
         tables += [rows_of(prepared, _name(each), each) for each in predicted]
         foreseen.append(output)
+        if ahead:
+            first = next(block[0] for block in blocks if block[1] == end)
+            tables += [rows_of(prepared, SIMULATION, each) for each in ahead.block(first, end, predicted)]
         progress(MODEL, end, runs)
     if blocks:
         for name, each in replay_rivals(prepared, blocks, np.concatenate(foreseen)):

@@ -26,6 +26,8 @@ CONTENTIONS = tuple(round(step / 10, 1) for step in range(11))
 """The exponents that are tried: 0 (what runs beside each other does not notice) to 1 (it shares one place)."""
 _LEVELS = np.linspace(0.025, 0.975, 20)
 _LEAST = 5
+NEVER_MS = 1e9
+"""The delay of a pre-warm that was assigned and not done."""
 NEEDED = 100
 """Starts, or executions beside others, from which a contention is learnt."""
 
@@ -34,7 +36,7 @@ NEEDED = 100
 class Measured:
     """What was measured of runs; `run` is the position of the run. Times in ms.
 
-    `gaps`: run, kind ('submit', 'request', 'local', 'next', 'told', 'counters', 'invocation', 'overhead'), environment, planner, ms. `setups`: run,
+    `gaps`: run, kind ('submit', 'request', 'local', 'next', 'told', 'counters', 'invocation', 'overhead', 'prewarm', and 'kept', a share), environment, planner, ms. `setups`: run,
     environment, ms, and the counts of SETUP. `downloads`, `uploads`: run, size (class of bytes), environment, ms. `starts`: run, state, environment, memory_mb, and `executions`: run, function,
     memory_mb, size, is_beside (others ran beside it), each with the work by contention, a column for each of CONTENTIONS.
     """
@@ -155,7 +157,22 @@ def _gaps(record: Record) -> list[tuple[str, float]]:
         begun.sort()
         gaps.append(("local", begun[0] - told[last] - known(record.invocation[last])))
         gaps += [("next", later - earlier) for earlier, later in pairwise(begun)]
+    gaps += [("kept", share) for share in _kept(record, told)]
+    done = sorted(one.delay_ms for one in record.prewarmings)
+    planned = sorted(one.delay_ms for one in record.planned_prewarmings)
+    gaps += [("prewarm", after - before) for before, after in zip(planned, done, strict=False)]
+    gaps += [("prewarm", NEVER_MS)] * (len(planned) - len(done))
     return [(kind, max(0.0, ms)) for kind, ms in gaps]
+
+
+def _kept(record: Record, told: list[float]) -> list[float]:
+    """Return, of the flexible tasks that each task made ready beside a first one, the share that its worker kept."""
+    ready: dict[int, list[bool]] = {}
+    for task, ups in enumerate(record.upstream):
+        if ups and record.planned_worker[task] is None:
+            last = max(ups, key=told.__getitem__)
+            ready.setdefault(last, []).append(record.worker[task] == record.worker[last])
+    return [(max(sum(own), 1) - 1) / (len(own) - 1) for own in ready.values() if len(own) > 1]
 
 
 def _setups(record: Record) -> list[tuple[float, ...]]:
@@ -253,8 +270,8 @@ class Behaviour:
     execution_contention: float
 
     @classmethod
-    def learn(cls, measured: Measured, chosen: npt.NDArray[np.bool_]) -> Behaviour:
-        """Learn from the runs that are `chosen`, by position."""
+    def learn(cls, measured: Measured, chosen: npt.NDArray[np.bool_], latest: int | None = None) -> Behaviour:
+        """Learn from the runs that are `chosen`, by position; of starts, from the `latest` of each environment and state if given."""
         gaps, setups, downloads, uploads, starts, executions = (
             table[chosen[table["run"].to_numpy()]]
             for table in (
@@ -266,6 +283,8 @@ class Behaviour:
                 measured.executions,
             )
         )
+        if latest is not None:
+            starts = starts.groupby(["environment", "state"]).tail(latest)
         beside = executions[executions["is_beside"]]
         contention = {"": _contention(starts, ["environment", "state", "memory_mb"])}
         for environment, part in starts.groupby("environment"):

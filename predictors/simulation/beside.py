@@ -18,6 +18,8 @@ _WITH_INTERVAL = ("makespan_ms", "gb_seconds")
 _OF_TASK = ("start_offset_ms", "finish_offset_ms")
 _OF_WORKER = ("requested_offset_ms", "startup_ms", "active_ms", "cold_starts")
 _RESAMPLES = 1000
+TOUCHED_MS = 1.0
+"""A change that moves a run's makespan by less does not touch it."""
 
 _RUNS = """
 with active as (select run_id, sum(active_ms) as active_ms from worker_active_periods group by run_id)
@@ -60,9 +62,8 @@ def beside(reader: Reader, ensemble: Ensemble) -> pd.DataFrame:
     key = ["run_id", "level", "thing", "metric"]
     answer = shown.merge(_observed(reader, sorted(set(shown["run_id"]))), on=key, how="left")
     answer = answer.merge(replayed[[*key, "replayed"]], on=key, how="left")
-    return answer[
-        ["run_id", "scenario", "level", "thing", "metric", "observed", "replayed", "simulated", "low", "high"]
-    ].round(3)
+    columns = ["run_id", "scenario", "level", "thing", "metric", "observed", "replayed", "simulated", "low", "high"]
+    return pd.DataFrame(answer[columns]).round(3)
 
 
 def _figures(one: Any) -> list[dict[str, Any]]:
@@ -117,8 +118,8 @@ def over_runs(reader: Reader, ensemble: Ensemble) -> pd.DataFrame:
 
     Of a replay: runs, median and 90th percentile of the relative error of the makespan (percent), the share of runs all of whose
     tasks start within 5 % of the makespan, and of runs whose replay stands for them. Of a change: the runs that replay and those
-    left out, and how many times the makespan, GB-seconds and cold starts are those without it (median over runs, with 95 %
-    intervals resampled by run). Of a prediction: as a replay, of predicted runs.
+    left out, those it touches (TOUCHED_MS), and how many times the makespan, GB-seconds and cold starts of these are those without it
+    (median over runs, with 95 % intervals resampled by run). Of a prediction: as a replay, of predicted runs.
     """
     table = pd.DataFrame([one.summary for one in ensemble.simulated])
     observed = reader.frame(_RUNS, {"runs": table["run_id"].tolist()})[["run_id", "workflow", "planner", "makespan_ms"]]
@@ -148,9 +149,10 @@ def _replayed(part: pd.DataFrame) -> dict[str, Any]:
 
 def _changed(part: pd.DataFrame) -> dict[str, Any]:
     used = part[part["replays"].fillna(True).astype(bool)]
-    figures: dict[str, Any] = {"runs": len(used), "left_out": len(part) - len(used)}
+    touched = used[used["difference_ms"].abs() > TOUCHED_MS]
+    figures: dict[str, Any] = {"runs": len(used), "left_out": len(part) - len(used), "touched": len(touched)}
     for name, column in (("makespan", "makespan_ms"), ("gb_seconds", "gb_seconds"), ("cold_starts", "cold_starts")):
-        before, after = used[f"baseline_{column}"].to_numpy(), used[column].to_numpy()
+        before, after = touched[f"baseline_{column}"].to_numpy(), touched[column].to_numpy()
         low, middle, high = median_ratio(after[before > 0] / before[before > 0])
         figures |= {f"{name}_times": middle, f"{name}_low": low, f"{name}_high": high}
     return figures

@@ -14,9 +14,9 @@ from predictors.simulation.beside import beside, over_runs
 from predictors.simulation.borrowing import Lenders
 from predictors.simulation.changes import KEYS, Changes, read_changes
 from predictors.simulation.ensembles import Ensemble, simulate_all
+from predictors.simulation.knowledge import learn
 from predictors.simulation.predicted import Quantiles, predict_tasks
 from predictors.simulation.records import POOL_MS, read_records
-from predictors.simulation.scenarios import learn
 from warehouse.connection import Reader, open_current
 from warehouse.errors import FlowscopeError
 from warehouse.home import Home

@@ -11,15 +11,16 @@ from joblib import Parallel, cpu_count, delayed
 
 from predictors.simulation.borrowing import Lenders
 from predictors.simulation.changes import Changes
+from predictors.simulation.knowledge import Knowledge
 from predictors.simulation.predicted import Quantiles
 from predictors.simulation.records import Record
-from predictors.simulation.scenarios import CannotSimulate, Knowledge, Simulated, replanned, simulate
+from predictors.simulation.rows import Simulated
+from predictors.simulation.scenarios import CannotSimulate, Simulator, replanned
 
 TABLES = ("simulations", "simulated_tasks", "simulated_invocations")
 _AT_ONCE = 16
 _WORTH_IT = 4000
 """Plays below which starting further processes takes longer than it saves."""
-_Job = tuple[list[tuple[Record, Record]], Changes]
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Ensemble:
             [row for one in self.simulated for row in one.tasks],
             [row for one in self.simulated for row in one.invocations],
         )
-        return {name: pa.Table.from_pylist(of) for name, of in zip(TABLES, rows, strict=True)}
+        return {name: pa.Table.from_pylist(of) for name, of in zip(TABLES, rows, strict=True) if of}
 
 
 def simulate_all(
@@ -52,52 +53,60 @@ def simulate_all(
     progress: Callable[[int], None] = lambda _: None,
 ) -> Ensemble:
     """Simulate every run in every scenario; `progress` is told how many more are done."""
-    refused: dict[tuple[str, str], str] = {}
-    jobs: list[_Job] = []
-    for changes in scenarios:
-        planned = []
-        for record in records:
-            try:
-                planned.append((record, replanned(record, changes, lenders)))
-            except CannotSimulate as error:
-                refused[changes.name, record.run_id] = str(error)
-        jobs += [(planned[place : place + _AT_ONCE], changes) for place in range(0, len(planned), _AT_ONCE)]
-    simulated: list[Simulated] = []
-    plays = sum(len(part) * (2 * draws if changes else 1) for part, changes in jobs)
-    workers = cpu_count() if plays >= _WORTH_IT else 1
+    parts = [list(records[place : place + _AT_ONCE]) for place in range(0, len(records), _AT_ONCE)]
+    plays = len(records) * draws * (1 + sum(map(bool, scenarios)))
     asked = (
-        delayed(_some)(part, changes, knowledge, draws, seed, _of(part, predicted), predictor) for part, changes in jobs
-    )
-    done = Parallel(n_jobs=workers, return_as="generator")(asked)
-    for (part, _), (found, failed) in zip(jobs, done, strict=True):
+        delayed(_some)(
+            [[_replanned(record, changes, lenders) for changes in scenarios] for record in part], part, scenarios, knowledge,
+            draws, seed, None if predicted is None else [predicted[record.run_id] for record in part], predictor,
+        )
+        for part in parts
+    )  # fmt: skip
+    done = Parallel(n_jobs=cpu_count() if plays >= _WORTH_IT else 1, return_as="generator")(asked)
+    simulated: list[Simulated] = []
+    refused: dict[tuple[str, str], str] = {}
+    for part, (found, failed) in zip(parts, done, strict=True):
         simulated += found
         refused |= failed
-        progress(len(part))
+        progress(len(part) * len(scenarios))
     return Ensemble(simulated, refused)
 
 
-def _of(part: list[tuple[Record, Record]], predicted: Mapping[str, Quantiles] | None) -> dict[str, Quantiles] | None:
-    return None if predicted is None else {record.run_id: predicted[record.run_id] for record, _ in part}
+def _replanned(record: Record, changes: Changes, lenders: Lenders) -> Record | str:
+    """Return the run with the plan that is asked for, or why there is none."""
+    try:
+        return replanned(record, changes, lenders)
+    except CannotSimulate as error:
+        return str(error)
 
 
 def _some(
-    part: list[tuple[Record, Record]],
-    changes: Changes,
+    planned: list[list[Record | str]],
+    records: list[Record],
+    scenarios: Sequence[Changes],
     knowledge: Knowledge,
     draws: int,
     seed: int,
-    predicted: dict[str, Quantiles] | None,
+    predicted: list[Quantiles] | None,
     predictor: str,
 ) -> tuple[list[Simulated], dict[tuple[str, str], str]]:
-    found, failed = [], {}
-    for record, planned in part:
-        quantiles = predicted[record.run_id] if predicted is not None else None
+    """Simulate some runs; `planned` holds each as it is planned in each scenario."""
+    found: list[Simulated] = []
+    failed: dict[tuple[str, str], str] = {}
+    for place, (record, plans) in enumerate(zip(records, planned, strict=True)):
         try:
-            one = simulate(
-                record, planned, changes, knowledge, draws=draws, seed=seed, predicted=quantiles, predictor=predictor
-            )
+            simulator = Simulator(
+                record, knowledge, draws=draws, seed=seed, predicted=predicted[place] if predicted else None, predictor=predictor
+            )  # fmt: skip
         except CannotSimulate as error:
-            failed[changes.name, record.run_id] = str(error)
-        else:
-            found.append(one)
+            failed |= {(changes.name, record.run_id): str(error) for changes in scenarios}
+            continue
+        for changes, plan in zip(scenarios, plans, strict=True):
+            if isinstance(plan, str):
+                failed[changes.name, record.run_id] = plan
+                continue
+            try:
+                found.append(simulator.simulate(changes, plan))
+            except CannotSimulate as error:
+                failed[changes.name, record.run_id] = str(error)
     return found, failed

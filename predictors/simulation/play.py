@@ -19,6 +19,8 @@ from warehouse.errors import FlowscopeError
 UNFINISHED = math.inf
 ANY = -1
 """The worker of a task that may run on any (flexible): where its upstream task ran, or on a new one."""
+UNKNOWN_MB = 0.0
+"""The memory of workers of which it is not known."""
 SETUP = ("worker", "awaiting", "preloaded", "duplicable")
 """What a worker that is ready has to set up before its first task: itself, and, for its tasks that are still to come, each
 that awaits an upstream task elsewhere, each such upstream task that is pre-loaded, each that it might run itself."""
@@ -76,6 +78,7 @@ class Durations:
     output being there to those that wait for it being told; `invocation`: launching others. `cold`, `warm`: start-ups, as
     `Shape.memory_mb`. `setup`: of each of SETUP. `local`: from a worker being able to go on to the beginning of its next task, `next`: to that of each
     further one; `told`: from another worker's task being done to the beginning of a task. `request`: from the middle of an invocation to the request of another worker; `submit`: from the submission to the client's requests.
+    `kept`: of the flexible tasks that a task makes ready, the share beside the first that its worker keeps (task clustering).
     """
 
     execution: list[float]
@@ -93,6 +96,7 @@ class Durations:
     told: float
     request: float
     submit: float
+    kept: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +156,9 @@ class Played:
 
     @property
     def gb_seconds(self) -> float:
-        """Memory times active time."""
+        """Memory times active time; NaN where memory is not known."""
+        if any(self.memory_mb[worker] == UNKNOWN_MB for worker in self.launched):
+            return math.nan
         return sum(
             self.memory_mb[worker] / 1024 * (self.released[worker] - self.requested[worker]) / 1000
             for worker in self.launched
@@ -447,14 +453,18 @@ class _Stage:
     def counted(self, attempt: int) -> None:
         """Those that wait for a task know that it is done: hand on what has all its inputs now."""
         task, worker, _ = self.attempts[attempt]
-        keeps, launching = True, self.takes.invocation[task]
+        launching = self.takes.invocation[task]
         after = launching + self.takes.local
+        ready = []
         for down in self.shape.downstream[task]:
             self.missing[down] -= 1
             if not self.missing[down]:
-                self.hand(down, worker, launching, after, stays=keeps)
-                keeps = keeps and self.shape.worker[down] != ANY
-                after += self.takes.next if self.worker[down] == worker else 0.0
+                ready.append(down)
+        flexible = [down for down in ready if self.worker[down] == ANY]
+        kept = flexible[: 1 + round(self.takes.kept * (len(flexible) - 1))] if flexible else flexible
+        for down in ready:
+            self.hand(down, worker, launching, after, stays=down in kept)
+            after += self.takes.next if self.worker[down] == worker else 0.0
         if self.may_duplicate:
             for other in self.own_tasks:
                 self.duplicate(other)

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from predictors import registry
-from predictors.evaluation import MODEL
 from predictors.history import read_history
+from predictors.names import MODEL
 from predictors.simulation.behaviour import Behaviour
 from predictors.simulation.play import ANY, Durations, Shape
 from predictors.simulation.records import Record
@@ -84,6 +84,7 @@ class Quantiles:
             told=behaviour.gap("told", record),
             request=behaviour.gap("request", record),
             submit=behaviour.gap("submit", record),
+            kept=behaviour.gap("kept", record),
         )
 
     def _each(self, shape: Shape, task: int, together: float) -> list[float]:

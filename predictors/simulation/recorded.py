@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from predictors.simulation.behaviour import (
     CONTENTIONS,
+    NEVER_MS,
     Behaviour,
     execution_works,
     known,
@@ -15,7 +16,7 @@ from predictors.simulation.behaviour import (
     text,
     works_of,
 )
-from predictors.simulation.play import ANY, Durations, Prewarm, Shape
+from predictors.simulation.play import ANY, UNKNOWN_MB, Durations, Prewarm, Shape
 from predictors.simulation.records import Record
 
 
@@ -25,28 +26,38 @@ def shape_as_run(record: Record) -> tuple[Shape, tuple[str, ...]]:
 
 
 def shape_as_planned(record: Record) -> tuple[Shape, tuple[str, ...]]:
-    """Return the shape of a run as its planner left it, before anything happened, and the ids of its workers.
+    """Return the shape of a run on the workers its planner chose, and their ids; pre-warms as they came.
 
     Without a plan each task may run on any worker, of the memory that the run is recorded with most.
     """
     memory = record.planned_memory_mb
     if record.is_flexible:
         sizes = [mb for mb in record.memory_mb if math.isfinite(mb)]
-        memory = (max(sorted(set(sizes)), key=sizes.count) if sizes else 0.0,) * len(record.task_ids)
+        memory = (max(sorted(set(sizes)), key=sizes.count) if sizes else math.nan,) * len(record.task_ids)
     return _shape(record, record.planned_worker, memory)
+
+
+def shape_ahead(record: Record, behaviour: Behaviour) -> tuple[Shape, tuple[str, ...]]:
+    """Return the shape of a run before it happened; pre-warms that were assigned come as late after that as they usually do."""
+    late = behaviour.gap("prewarm", record)
+    assigned = tuple(
+        replace(one, delay_ms=one.delay_ms + late) for one in record.planned_prewarmings if late < NEVER_MS
+    )
+    return shape_as_planned(replace(record, prewarmings=assigned))
 
 
 def _shape(record: Record, workers: Sequence[str | None], memory_mb: Sequence[float]) -> tuple[Shape, tuple[str, ...]]:
     ids = tuple(dict.fromkeys(worker for worker in workers if worker is not None))
     place = {worker: position for position, worker in enumerate(ids)}
     worker = tuple(ANY if each is None else place[each] for each in workers)
-    memory = dict(zip(worker, memory_mb, strict=True))
+    sizes = [mb if math.isfinite(mb) else UNKNOWN_MB for mb in memory_mb]
+    memory = dict(zip(worker, sizes, strict=True))
     is_open = ANY in memory
     prewarms = tuple(
         Prewarm(worker[one.task], one.memory_mb, one.delay_ms) for one in record.prewarmings if worker[one.task] != ANY
     )
     shape = Shape(
-        record.upstream, worker, tuple(memory[position] for position in range(len(ids))) + (tuple(memory_mb) if is_open else ()),
+        record.upstream, worker, tuple(memory[position] for position in range(len(ids))) + (tuple(sizes) if is_open else ()),
         record.sink, record.preloads, record.duplicable, prewarms, record.pool,
     )  # fmt: skip
     return shape, ids + (record.task_ids if is_open else ())
@@ -107,6 +118,7 @@ class Recording:
             told=behaviour.gap("told", record),
             request=behaviour.gap("request", record),
             submit=behaviour.gap("submit", record),
+            kept=behaviour.gap("kept", record),
         )
 
     def _starts(self, state: str, level: Sequence[float]) -> list[float]:

@@ -45,7 +45,7 @@ class Record:
 
     Times are ms since `submitted_at`, NaN where not recorded. `planned_worker` and `worker` are None where there was none or a
     flexible one; `is_flexible`: no task was planned on a worker. `upstream_ms` and `upstream_bytes` are of each task's downloads,
-    as `upstream`; `stored_ms` the longest download of an input that no task made. `is_awaited`: another task needs it. `pool`: containers that were free at the
+    as `upstream`; `stored_ms` the longest download of an input that no task made. `is_awaited`: another task needs it. `prewarmings` were done, `planned_prewarmings` assigned. `pool`: containers that were free at the
     submission, as (memory in MB, free since). `is_complete`: every task left metrics with a start and an execution.
     """
 
@@ -84,6 +84,7 @@ class Record:
     preloads: tuple[bool, ...]
     duplicable: tuple[bool, ...]
     prewarmings: tuple[Prewarming, ...]
+    planned_prewarmings: tuple[Prewarming, ...]
     is_awaited: tuple[bool, ...]
     launches: dict[str, Launch]
     pool: tuple[tuple[float, float], ...]
@@ -100,15 +101,15 @@ def read_records(reader: Reader, runs: Collection[str] | None = None, *, pool_ms
     `pool_ms`: how long before a submission a container may have become free to be in its pool.
     """
     parameters = {"all": runs is None, "runs": list(runs or ())}
-    tasks, edges, launches, prewarms = (
-        _by_run(reader.rows(sql, parameters)) for sql in (_TASKS, _INPUTS, _LAUNCHES, _PREWARMS)
+    tasks, edges, launches, prewarms, assigned = (
+        _by_run(reader.rows(sql, parameters)) for sql in (_TASKS, _INPUTS, _LAUNCHES, _PREWARMS, _ASSIGNED_PREWARMS)
     )
     pools = _by_run(reader.rows(_POOL, {**parameters, "pool_ms": pool_ms}))
     records = []
     for row in reader.rows(_RUNS, parameters):
         run = row[0]
         if run in tasks and (
-            record := _record(row, *(each.get(run, []) for each in (tasks, edges, launches, prewarms, pools)))
+            record := _record(row, *(each.get(run, []) for each in (tasks, edges, launches, prewarms, assigned, pools)))
         ):
             records.append(record)
     return records
@@ -123,7 +124,7 @@ Rows = list[tuple[Any, ...]]
 
 
 def _record(
-    row: tuple[Any, ...], tasks: Rows, inputs: Rows, launches: Rows, prewarms: Rows, pool: Rows
+    row: tuple[Any, ...], tasks: Rows, inputs: Rows, launches: Rows, prewarms: Rows, assigned: Rows, pool: Rows
 ) -> Record | None:
     """Return the run, or None where its DAG has no such sink or bites its own tail."""
     (run_id, engine, environment, workflow, structure, planner, sla, submitted_at, makespan_ms, is_complete, sink) = row
@@ -163,6 +164,11 @@ def _record(
         planned_state, worker, memory, start, wait, execution, upload, counters, invocation, inputs_bytes, output_bytes,
         tuple(map(tuple, took)), tuple(map(tuple, size)), tuple(stored), columns[17], columns[18],
         tuple(Prewarming(place[task], float(memory), float(delay)) for task, memory, delay in prewarms if task in place),
+        tuple(
+            Prewarming(place[task], float(memory), float(delay))
+            for task, memory, delay in assigned
+            if task in place and memory is not None and delay is not None
+        ),
         tuple(task in needed for task in range(len(place))),
         found, tuple((float(memory), float(since)) for memory, since in pool),
     )  # fmt: skip
@@ -292,10 +298,33 @@ with triggered as (
     where optimizations.optimization = 'prewarm' and optimizations.stage = 'applied'
         and ($all or list_contains($runs, optimizations.run_id))
 )
-select run_id, task_id, target_mb, delay_ms
+select run_id, task_id, coalesce(target_mb, 0), delay_ms
 from triggered
-where target_mb is not null and delay_ms >= 0
+where delay_ms >= 0
 order by run_id, delay_ms, task_id, target_worker_id
+"""
+
+_ASSIGNED_PREWARMS = """
+with targets as (
+    select run_id, task_id, target_worker_id, null::double as memory_mb, delay_ms
+    from optimizations
+    where optimization = 'prewarm' and stage = 'assigned' and target_worker_id is not null
+        and ($all or list_contains($runs, run_id))
+    union all
+    select run_id, task_id, target.worker_id, target.memory_mb, target.delay_ms
+    from (
+        select run_id, task_id, unnest(try_cast(json_extract(extra, '$.targets') as struct(worker_id varchar, memory_mb double, delay_ms double)[])) as target
+        from optimizations
+        where optimization = 'prewarm' and stage = 'assigned' and ($all or list_contains($runs, run_id))
+    ) as listed
+),
+planned as (
+    select run_id, worker_id, max(memory_mb) as memory_mb from planned_tasks group by run_id, worker_id
+)
+select targets.run_id, targets.task_id, coalesce(targets.memory_mb, planned.memory_mb), targets.delay_ms
+from targets
+left join planned on targets.run_id = planned.run_id and targets.target_worker_id = planned.worker_id
+order by targets.run_id, targets.delay_ms, targets.task_id, targets.target_worker_id
 """
 
 _POOL = """
@@ -308,7 +337,7 @@ reused as (
     from periods where reused_invocation_id is not null group by reused_invocation_id
 )
 select
-    run_summary.run_id, periods.memory_mb,
+    run_summary.run_id, coalesce(periods.memory_mb, 0),
     date_diff('microsecond', run_summary.submitted_at, periods.released_at)::double / 1000 + 400 as since_ms
 from run_summary
 inner join periods
@@ -316,7 +345,7 @@ inner join periods
     and periods.released_at <= run_summary.submitted_at - to_microseconds(400000)
     and periods.released_at >= run_summary.submitted_at - to_microseconds(try_cast(round(1000 * $pool_ms) as bigint))
 left join reused on periods.invocation_id = reused.invocation_id
-where (reused.taken_at is null or reused.taken_at >= run_summary.submitted_at) and periods.memory_mb is not null
+where (reused.taken_at is null or reused.taken_at >= run_summary.submitted_at)
     and ($all or list_contains($runs, run_summary.run_id))
 order by run_summary.run_id, since_ms, periods.memory_mb
 """

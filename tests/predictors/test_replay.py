@@ -13,8 +13,9 @@ import pandas as pd
 import pytest
 
 from predictors import evaluation
-from predictors.evaluation import KEY, MODEL_GIVEN_STATE, evaluate
+from predictors.evaluation import KEY, evaluate
 from predictors.history import History
+from predictors.names import MODEL_GIVEN_STATE
 from predictors.replay import Errors, Forecast, prepare, steps
 from tests.predictors.worlds import World, changed, poisoned, remembered
 

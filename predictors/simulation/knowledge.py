@@ -1,0 +1,101 @@
+"""What simulations of a warehouse's runs rest on, and where they leave it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from predictors.simulation.behaviour import Behaviour, measure, waited
+from predictors.simulation.changes import Changes
+from predictors.simulation.memory import MemoryEffects
+from predictors.simulation.records import Record
+from warehouse.connection import Reader
+
+ENGINE_KEEP_ALIVE_MS = {"octoflows": (7000.0, 7000.0 / 3)}
+"""For how long the engine keeps free containers, and how often it looks for those that are over (FIELD.md, section 1)."""
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What simulations of a warehouse's runs rest on. `keep_alive`: by engine and environment, (keep-alive, sweep) in ms."""
+
+    behaviour: Behaviour
+    memory: MemoryEffects
+    keep_alive: dict[tuple[str | None, str | None], tuple[float, float]]
+    most_at_once: int
+
+
+def learn(reader: Reader, records: Sequence[Record]) -> Knowledge:
+    """Learn from all complete runs of a warehouse how its platforms behave."""
+    measured = measure(records)
+    behaviour = Behaviour.learn(measured, np.ones(len(records), dtype=bool))
+    return Knowledge(
+        behaviour,
+        MemoryEffects.learn(measured, behaviour.execution_contention),
+        keep_alives(reader),
+        max((len(set(tasks)) for record in records if record.is_complete for tasks in _beside(record)), default=0),
+    )
+
+
+def keep_alives(reader: Reader) -> dict[tuple[str | None, str | None], tuple[float, float]]:
+    """Return (keep-alive, sweep) in ms by engine and environment: the engine's, else as estimated from the log."""
+    found = {
+        (engine, environment): ENGINE_KEEP_ALIVE_MS.get(engine or "", (lower, max(0.0, upper - lower)))
+        for engine, environment, lower, upper in reader.rows(_KEEP_ALIVES)
+    }
+    for engine, environment in reader.rows("select distinct engine, environment from runs"):
+        if engine in ENGINE_KEEP_ALIVE_MS:
+            found[engine, environment] = ENGINE_KEEP_ALIVE_MS[engine]
+    return found
+
+
+_KEEP_ALIVES = """
+select engine, environment, lower_ms, upper_ms
+from keep_alive
+where lower_ms is not null and upper_ms is not null
+order by basis desc, n
+"""
+
+
+def _beside(record: Record) -> list[list[int]]:
+    """Return the tasks that ran at once on one worker, at the start of each."""
+    tasks = range(len(record.task_ids))
+    return [
+        [other for other in tasks if record.worker[other] == record.worker[task] and record.start[other] <= record.start[task] < _end(record, other)]
+        for task in tasks
+    ]  # fmt: skip
+
+
+def _end(record: Record, task: int) -> float:
+    return record.start[task] + waited(record, task) + record.execution[task]
+
+
+def warnings(record: Record, changes: Changes, knowledge: Knowledge) -> list[str]:
+    """Say in what a simulation leaves what was recorded."""
+    found = []
+    if memory := changes.get("memory"):
+        for function in dict.fromkeys(record.functions):
+            effect = knowledge.memory.of(function)
+            if math.isnan(effect.low_mb) or effect.low_mb == effect.high_mb:
+                found.append(f"what memory does to {function} is not known: it was seen at one size only")
+            elif not effect.low_mb <= memory <= effect.high_mb:
+                found.append(
+                    f"{function} was never seen at {memory:g} MB, only at {effect.low_mb:g} to {effect.high_mb:g}"
+                )
+        if any(memory < mb for mb in record.memory_mb):
+            found.append("that less memory may kill a worker is not simulated")
+    limit = changes.get("worker.task_limit")
+    if limit is not None and limit >= knowledge.most_at_once:
+        found.append(
+            f"no worker was seen to run more than {knowledge.most_at_once} tasks at once: this limit never binds"
+        )
+    if (record.engine, record.environment) not in knowledge.keep_alive and not changes.get("keep_alive_s"):
+        found.append(
+            "for how long containers stay warm is not known here: every start counts as cold unless pre-warmed"
+        )
+    if changes.get("startup_factor") and not 0.25 <= changes.get("startup_factor") <= 4:
+        found.append("start-ups this different were never seen")
+    return found
