@@ -124,12 +124,13 @@ def over_runs(reader: Reader, ensemble: Ensemble) -> pd.DataFrame:
     table = pd.DataFrame([one.summary for one in ensemble.simulated])
     observed = reader.frame(_RUNS, {"runs": table["run_id"].tolist()})[["run_id", "workflow", "planner", "makespan_ms"]]
     table = table.merge(observed.rename(columns={"makespan_ms": "observed_ms"}), on="run_id")
-    is_change = "difference_ms" in table
     rows = []
-    groups = [(("(all)", "(all)"), table), *table.groupby(["workflow", "planner"], dropna=False)]
-    for (workflow, planner), part in groups:
-        same = {"scenario": table["scenario"].iloc[0], "workflow": workflow, "planner": planner}
-        rows.append(same | (_changed(part) if is_change else _replayed(part)))
+    for scenario, of_scenario in table.groupby("scenario", sort=False):
+        groups = [(("(all)", "(all)"), of_scenario), *of_scenario.groupby(["workflow", "planner"], dropna=False)]
+        is_change = "difference_ms" in of_scenario and of_scenario["difference_ms"].notna().any()
+        for (workflow, planner), part in groups:
+            same = {"scenario": scenario, "workflow": workflow, "planner": planner}
+            rows.append(same | (_changed(part) if is_change else _replayed(part)))
     return pd.DataFrame(rows)
 
 

@@ -144,3 +144,22 @@ def read_changes(settings: Sequence[str]) -> Changes:
             words[key] = values[key]
     order = [key for key in KEYS if key in values]
     return Changes(tuple((key, values[key]) for key in order), tuple((key, words[key]) for key in order))
+
+
+REPORTED = tuple(
+    read_changes(settings)
+    for settings in (
+        (),
+        ("optimization.preload=off",),
+        ("optimization.preload=on",),
+        ("optimization.prewarm=off",),
+        ("optimization.prewarm=perfect",),
+        ("optimization.taskdup=off",),
+        ("optimization.taskdup=on",),
+        ("worker.task_limit=6",),
+        ("memory=1024",),
+        ("startup_factor=0.33",),
+        ("startup_factor=0.9",),
+    )
+)
+"""The scenarios that the report's questions read."""

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from predictors.simulation.beside import beside, over_runs
 from predictors.simulation.borrowing import Lenders
-from predictors.simulation.changes import KEYS, Changes, read_changes
+from predictors.simulation.changes import KEYS, REPORTED, Changes, read_changes
 from predictors.simulation.ensembles import Ensemble, simulate_all
 from predictors.simulation.knowledge import learn
 from predictors.simulation.predicted import Quantiles, predict_tasks
@@ -44,6 +44,9 @@ _KEYS = "\n".join(f"  {key}={what.examples[0]}".ljust(32) + what.meaning for key
     help="Change this (repeatable). Without it, runs are replayed as recorded.",
 )
 @click.option(
+    "--report", "is_for_report", is_flag=True, help="With --runs: simulate everything that the report's questions ask."
+)
+@click.option(
     "--predict",
     "is_predicted",
     is_flag=True,
@@ -70,7 +73,7 @@ _KEYS = "\n".join(f"  {key}={what.examples[0]}".ljust(32) + what.meaning for key
 )
 @home_option
 def simulate(
-    runs: tuple[str, ...], condition: str | None, settings: tuple[str, ...], is_predicted: bool, draws: int, seed: int,
+    runs: tuple[str, ...], condition: str | None, settings: tuple[str, ...], is_for_report: bool, is_predicted: bool, draws: int, seed: int,
     how: Format | None, output: Path | None, home: Home,
 ) -> None:  # fmt: skip
     """Play runs forward in time: as recorded, or with something changed, and set that beside what was observed.
@@ -81,10 +84,16 @@ def simulate(
     """
     if bool(runs) == (condition is not None):
         raise click.UsageError("Say what to simulate: RUN_IDs, or --runs \"workflow = 'x'\".")
+    if is_for_report and (runs or settings or is_predicted):
+        raise click.UsageError("--report goes with --runs alone: it brings its own scenarios.")
     changes = read_changes(settings)
     with open_current(home) as reader:
         chosen = list(dict.fromkeys(runs)) if runs else reader.runs_where(condition or "")
-        scenarios = [Changes(), changes] if runs and changes and not is_predicted else [changes]
+        scenarios = [changes]
+        if is_for_report:
+            scenarios = list(REPORTED)
+        elif runs and changes and not is_predicted:
+            scenarios = [Changes(), changes]
         ensemble = simulate_runs(home, reader, chosen, scenarios, is_predicted=is_predicted, draws=draws, seed=seed)
         if runs and ensemble.refused:
             raise FlowscopeError(next(iter(ensemble.refused.values())))
