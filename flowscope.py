@@ -70,13 +70,14 @@ def cli() -> None:
 @click.option("--serve/--no-serve", default=True, help="Open the app at the end.")
 @home_option
 def demo(serve: bool, home: Home) -> None:
-    """Take in the recorded runs that come with the project, train and judge predictors, print what they show, open the app."""
+    """Take in the recorded runs that come with the project, train predictors, simulate, print what it all shows, open the app."""
     from app.commands import serve as serve_app
     from app.report_commands import print_brief
     from ingest.commands import take_in
     from ingest.labels import Labels
     from predictors import registry
     from predictors.commands import evaluate_runs, train_models
+    from predictors.simulation.commands import simulate_for_report
     from warehouse.commands import print_summary
     from warehouse.connection import open_current
 
@@ -89,8 +90,11 @@ def demo(serve: bool, home: Home) -> None:
         train_models(home)
     with open_current(home) as reader:
         is_evaluated = bool(reader.value("select count(*) from predictor_scores"))
+        is_simulated = bool(reader.value("select count(*) from simulations where scenario = 'recorded'"))
     if not is_evaluated:
         evaluate_runs(home)
+    if not is_simulated:
+        simulate_for_report(home)
     click.echo()
     print_brief(home)
     if serve:

@@ -92,6 +92,10 @@ def warnings(record: Record, changes: Changes, knowledge: Knowledge) -> list[str
         found.append(
             f"no worker was seen to run more than {knowledge.most_at_once} tasks at once: this limit never binds"
         )
+    *_, of_preloaded, of_duplicable = knowledge.behaviour.setup_of(record)
+    for key, cost in (("optimization.preload", of_preloaded), ("optimization.taskdup", of_duplicable)):
+        if changes.get(key) == "on" and not cost:
+            found.append(f"what {key} costs a worker that starts was never seen here: it counts as nothing")
     if (record.engine, record.environment) not in knowledge.keep_alive and not changes.get("keep_alive_s"):
         found.append(
             "for how long containers stay warm is not known here: every start counts as cold unless pre-warmed"

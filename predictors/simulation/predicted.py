@@ -13,7 +13,7 @@ import pandas as pd
 
 from predictors import registry
 from predictors.history import read_history
-from predictors.names import MODEL
+from predictors.names import MODEL, SIMULATION
 from predictors.simulation.behaviour import Behaviour
 from predictors.simulation.play import ANY, Durations, Shape
 from predictors.simulation.records import Record
@@ -121,3 +121,25 @@ def predict_tasks(
         )
         found[record.run_id] = Quantiles(np.nan_to_num(median), np.nan_to_num(high))
     return found, MODEL
+
+
+def past_spread(reader: Reader) -> dict[str | None, tuple[float, float]]:
+    """Return the 5th and 95th percentile of observed over predicted makespan, by workflow (None: all), of earlier runs.
+
+    They come from the runs that `flowscope evaluate` simulated ahead; a workflow needs 20 of them.
+    """
+    return {workflow: (low, high) for workflow, low, high in reader.rows(_SPREAD, {"predictor": SIMULATION})}
+
+
+_SPREAD = """
+with ratios as (
+    select run_summary.workflow, prediction_errors.actual / nullif(prediction_errors.predicted, 0) as ratio
+    from prediction_errors inner join run_summary on prediction_errors.run_id = run_summary.run_id
+    where predictor = $predictor and level = 'run' and metric = 'makespan' and prediction_errors.sla_percentile = 50
+)
+select workflow, quantile_cont(ratio, 0.05), quantile_cont(ratio, 0.95)
+from ratios
+group by grouping sets ((workflow), ())
+having count(ratio) >= 20 and (grouping(workflow) = 1 or workflow is not null)
+order by workflow nulls last
+"""
