@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks import dumps, predicting
+from benchmarks import dumps, predicting, simulating
 from ingest.formats.pickles import read_pickle
 from ingest.pipeline import ingest
 from warehouse.batches import Batch, JsonLines, ParquetFile
@@ -37,6 +37,7 @@ def main() -> None:
         _pickles()
         _redis(root)
         _predictors(root, rows)
+        _simulation(root)
 
 
 def _loading(root: Path, rows: int) -> None:
@@ -115,6 +116,17 @@ def _predictors(root: Path, rows: int) -> None:
     _print(f"seconds a task to train on {len(many.tasks):,} tasks / on {len(history.tasks):,}",
            [seconds / len(many.tasks) / (fitting / len(history.tasks))])  # fmt: skip
     _print(f"seconds to train on {len(many.tasks):,} tasks, no counterpart", [seconds])
+
+
+def _simulation(root: Path) -> None:
+    recorded = simulating.Recorded(root)
+    ratios = _pairs(recorded.seconds_per_100_tasks, recorded.seconds_per_100_planned_tasks)
+    _print("seconds to play a task / for the engine's planner to lay it out", ratios)
+    _print(
+        "ms to play a run of 100 tasks, no counterpart", [1000 * recorded.seconds_per_100_tasks() for _ in range(PAIRS)]
+    )
+    one, all_ = (lambda cores=cores: recorded.seconds_to_simulate(cores=cores) for cores in (1, None))
+    _print("speed of simulating on all cores / on one", [1 / ratio for ratio in _pairs(all_, one)])
 
 
 def _pairs(ours: Callable[[], float], theirs: Callable[[], float]) -> list[float]:

@@ -50,9 +50,10 @@ def simulate_all(
     seed: int,
     predicted: Mapping[str, Quantiles] | None = None,
     predictor: str = "recorded",
+    cores: int | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Ensemble:
-    """Simulate every run in every scenario; `progress` is told how many more are done."""
+    """Simulate every run in every scenario; `progress` is told how many more are done. `cores`: all where that pays, if not given."""
     parts = [list(records[place : place + _AT_ONCE]) for place in range(0, len(records), _AT_ONCE)]
     plays = len(records) * draws * (1 + sum(map(bool, scenarios)))
     asked = (
@@ -62,7 +63,8 @@ def simulate_all(
         )
         for part in parts
     )  # fmt: skip
-    done = Parallel(n_jobs=cpu_count() if plays >= _WORTH_IT else 1, return_as="generator")(asked)
+    cores = cores or (cpu_count() if plays >= _WORTH_IT else 1)
+    done = Parallel(n_jobs=cores, return_as="generator")(asked)
     simulated: list[Simulated] = []
     refused: dict[tuple[str, str], str] = {}
     for part, (found, failed) in zip(parts, done, strict=True):

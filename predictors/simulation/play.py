@@ -397,7 +397,10 @@ class _Stage:
         self.attempt_start.append(0.0)
         self.attempt_wait.append(0.0)
         self.attempt_execution.append(0.0)
-        self.at(self.now + after, _BEGIN, len(self.attempts) - 1)
+        if after > 0:
+            self.at(self.now + after, _BEGIN, len(self.attempts) - 1)
+        else:
+            self.begin(len(self.attempts) - 1)
 
     def begin(self, attempt: int) -> None:
         """Fetch the inputs that are elsewhere, all at once; pre-loaded ones have been on their way since they exist."""
@@ -415,7 +418,10 @@ class _Stage:
                 wait = left
         wait += self.takes.overhead[task]
         self.attempt_start[attempt], self.attempt_wait[attempt] = now, wait
-        self.at(now + wait, _INPUTS, attempt)
+        if wait > 0:
+            self.at(now + wait, _INPUTS, attempt)
+        else:
+            self.got_inputs(attempt)
 
     def got_inputs(self, attempt: int) -> None:
         task, worker, _ = self.attempts[attempt]
@@ -435,7 +441,11 @@ class _Stage:
         if core.queue:
             self.at(core.next_end(), _EXECUTED, worker + core.version * len(self.state))
         self.attempt_execution[attempt] += self.now
-        self.at(self.now + self.takes.upload[self.attempts[attempt][0]], _FINISH, attempt)
+        upload = self.takes.upload[self.attempts[attempt][0]]
+        if upload > 0:
+            self.at(self.now + upload, _FINISH, attempt)
+        else:
+            self.finished(attempt)
 
     def finished(self, attempt: int) -> None:
         """The output is there; of two attempts, the first one counts."""
