@@ -30,6 +30,11 @@ from run_summary left join active on run_summary.run_id = active.run_id
 where list_contains($runs, run_summary.run_id)
 """
 
+_STATES = """
+select run_id, worker_id, state from cold_starts
+where worker_id is not null and state in ('cold', 'warm') and list_contains($runs, run_id)
+"""
+
 _TASKS = """
 select run_id, task_id, start_offset_ms, finish_offset_ms
 from task_times where is_last_attempt and list_contains($runs, run_id)
@@ -117,13 +122,14 @@ def over_runs(reader: Reader, ensemble: Ensemble) -> pd.DataFrame:
     """Return, per workflow and planner and over all: how close replays come, or what the change does to runs that replay.
 
     Of a replay: runs, median and 90th percentile of the relative error of the makespan (percent), the share of runs all of whose
-    tasks start within 5 % of the makespan, and of runs whose replay stands for them. Of a change: the runs that replay and those
+    tasks start within 5 % of the makespan, of starts in the state that is recorded, and of runs whose replay stands for them. Of a change: the runs that replay and those
     left out, those it touches (TOUCHED_MS), and how many times the makespan, GB-seconds and cold starts of these are those without it
     (median over runs, with 95 % intervals resampled by run). Of a prediction: as a replay, of predicted runs.
     """
     table = pd.DataFrame([one.summary for one in ensemble.simulated])
     observed = reader.frame(_RUNS, {"runs": table["run_id"].tolist()})[["run_id", "workflow", "planner", "makespan_ms"]]
     table = table.merge(observed.rename(columns={"makespan_ms": "observed_ms"}), on="run_id")
+    table = table.merge(_agreed(reader, ensemble), on=["run_id", "scenario"], how="left")
     rows = []
     for scenario, of_scenario in table.groupby("scenario", sort=False):
         groups = [(("(all)", "(all)"), of_scenario), *of_scenario.groupby(["workflow", "planner"], dropna=False)]
@@ -132,6 +138,15 @@ def over_runs(reader: Reader, ensemble: Ensemble) -> pd.DataFrame:
             same = {"scenario": scenario, "workflow": workflow, "planner": planner}
             rows.append(same | (_changed(part) if is_change else _replayed(part)))
     return pd.DataFrame(rows)
+
+
+def _agreed(reader: Reader, ensemble: Ensemble) -> pd.DataFrame:
+    """Return, by run and scenario, how many workers' starts are known and how many of them were simulated in that state."""
+    rows = pd.DataFrame([row for one in ensemble.simulated for row in one.invocations])
+    observed = reader.frame(_STATES, {"runs": sorted(set(rows["run_id"]))})
+    both = rows.merge(observed, on=["run_id", "worker_id"], suffixes=("", "_observed"))
+    both = both.assign(agreed=both["state"] == both["state_observed"])
+    return both.groupby(["run_id", "scenario"])["agreed"].agg(["sum", "count"]).reset_index()
 
 
 def _replayed(part: pd.DataFrame) -> dict[str, Any]:
@@ -144,6 +159,7 @@ def _replayed(part: pd.DataFrame) -> dict[str, Any]:
     starts = part["largest_start_error"].dropna()
     if len(starts):
         figures["starts_within_5_percent"] = round(100 * float((starts <= 0.05).mean()), 1)
+        figures["states_agreed_percent"] = round(100 * float(part["sum"].sum() / max(part["count"].sum(), 1)), 1)
         figures["stand_for_the_run_percent"] = round(100 * float(part["replays"].mean()), 1)
     return figures
 
