@@ -37,7 +37,13 @@ class Ensemble:
             [row for one in self.simulated for row in one.tasks],
             [row for one in self.simulated for row in one.invocations],
         )
-        return {name: pa.Table.from_pylist(of) for name, of in zip(TABLES, rows, strict=True) if of}
+        return {name: _table(of) for name, of in zip(TABLES, rows, strict=True) if of}
+
+
+def _table(rows: list[dict[str, Any]]) -> pa.Table:
+    """Return rows as a table with every column that any of them has."""
+    columns = dict.fromkeys(column for row in rows for column in row)
+    return pa.table({column: [row.get(column) for row in rows] for column in columns})
 
 
 def simulate_all(
