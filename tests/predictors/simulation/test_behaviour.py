@@ -21,9 +21,10 @@ from predictors.simulation.behaviour import (
     works_of,
 )
 from predictors.simulation.changes import Changes
+from predictors.simulation.knowledge import learn
 from predictors.simulation.play import SETUP, Rules, play
 from predictors.simulation.records import Record, read_records
-from predictors.simulation.scenarios import learn, simulate
+from predictors.simulation.scenarios import Simulator
 from tests.predictors.simulation.logs import diamond, home_of, together
 from tests.predictors.simulation.stages import durations, shape
 from warehouse.connection import open_current
@@ -81,7 +82,7 @@ def test_a_run_whose_gaps_are_the_usual_ones_is_replayed_exactly(tmp_path: Path)
         records = read_records(reader)
         knowledge = learn(reader, records)
     for record in records:
-        found = simulate(record, record, Changes(), knowledge)
+        found = Simulator(record, knowledge).simulate(Changes(), record)
         assert found.summary["makespan_ms"] == pytest.approx(516)
         assert [row["start_offset_ms"] for row in found.tasks] == pytest.approx([130, 198, 302, 401])
         assert [row["input_wait_ms"] for row in found.tasks] == pytest.approx([0, 0, 24, 34])

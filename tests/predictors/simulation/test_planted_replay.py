@@ -13,9 +13,10 @@ from statistics import median
 import pytest
 
 from predictors.simulation.changes import Changes
+from predictors.simulation.knowledge import Knowledge, learn
 from predictors.simulation.records import EXIT_MS, Record, read_records
-from predictors.simulation.scenarios import Knowledge, Simulated, learn
-from predictors.simulation.scenarios import simulate as replayed
+from predictors.simulation.rows import Simulated
+from predictors.simulation.scenarios import Simulator
 from tests.predictors.simulation.logs import home_of
 from tests.simulator import Run, Start, Truth, World, rows_of, simulate
 from warehouse.connection import open_current
@@ -56,7 +57,7 @@ class Replayed:
     def again(self, keep_alive_ms: float) -> dict[str, Simulated]:
         """The runs replayed on a platform with another keep-alive."""
         known = replace(self.knowledge, keep_alive=dict.fromkeys(self.knowledge.keep_alive, (keep_alive_ms, 0.0)))
-        return {run: replayed(record, record, Changes(), known) for run, record in self.records.items()}
+        return {run: replayed(record, known) for run, record in self.records.items()}
 
     def alike(self) -> list[tuple[Run, Simulated]]:
         """The runs whose workers all started as they did."""
@@ -68,6 +69,10 @@ class Replayed:
         return found
 
 
+def replayed(record: Record, knowledge: Knowledge) -> Simulated:
+    return Simulator(record, knowledge).simulate(Changes(), record)
+
+
 def recovered(world: World, folder: pytest.TempPathFactory) -> Replayed:
     """A world through the door that users take; its tasks tell the memory they ran with."""
     truth = simulate(world)
@@ -77,7 +82,7 @@ def recovered(world: World, folder: pytest.TempPathFactory) -> Replayed:
     with open_current(home_of(folder.mktemp("replay"), rows)) as reader:
         records = read_records(reader)
         knowledge = learn(reader, records)
-    runs = {record.run_id: replayed(record, record, Changes(), knowledge) for record in records}
+    runs = {record.run_id: replayed(record, knowledge) for record in records}
     return Replayed(truth, knowledge, {record.run_id: record for record in records}, runs)
 
 

@@ -144,6 +144,12 @@ def test_a_worker_sets_up_nothing_for_tasks_whose_inputs_are_there() -> None:
     assert played.start == [110, 270]
 
 
+def test_what_a_worker_sets_up_is_what_was_missing_when_it_was_asked_for() -> None:
+    """Task 2 awaits the other root, which is done at 150; worker 1, asked for at 0, is ready at 500."""
+    run = shape([[], [], [0], [1, 2]], [0, 1, 1, 1])
+    assert play(run, durations(run, cold=[100, 500], setup=(10, 20, 0, 0)), Rules()).start[1] == 530
+
+
 # Cold and warm -------------------------------------------------------------------------------------------------------
 
 
@@ -190,6 +196,13 @@ def test_a_container_is_taken_by_a_worker_of_its_memory_only() -> None:
     assert play(run, durations(run), Rules()).state == ["cold"]
     run = shape([[]], [0], memory_mb=[512], pool=[(512.0, -10.0)])
     assert play(run, durations(run), Rules()).state == ["warm"]
+
+
+def test_a_container_keeps_the_memory_of_its_worker() -> None:
+    """Worker 0's, of 512 MB, is free from 160 on: worker 2, asked for at 300, is of that memory or another."""
+    for memory_mb, state in ((512.0, "warm"), (MB, "cold")):
+        run = shape(CHAIN, [0, 1, 2], memory_mb=[512, 2048, memory_mb])
+        assert play(run, durations(run), Rules(exit_ms=10)).state[2] == state
 
 
 def test_a_container_of_the_pool_is_taken_once_and_while_it_is_kept() -> None:
@@ -322,10 +335,11 @@ def test_a_duplicate_wins_where_the_own_worker_comes_late() -> None:
 
 
 def test_only_a_task_that_may_be_duplicated_and_that_nobody_began_is() -> None:
-    """Worker 0 began its task at 140, before worker 1 looks at 150; and one that is not assigned is left alone."""
-    played = play(DUPLICATION, durations(DUPLICATION, cold=[140, 100]), Rules())
-    assert (played.worker, played.start[0], played.makespan_ms) == ([0, 1, 1], 140, 240)
-    run = shape([[], [], [0, 1]], [0, 1, 1])
+    """Worker 0 began task 1 at 170, before worker 1, ready at 180, has its own input at 200: it waits, until 220."""
+    run = shape([[], [0], [], [1, 2]], [0, 0, 1, 1], duplicable=[1])
+    takes = durations(run, cold=[100, 180], download=[[], [100], [], [10, 10]], local=20, execution=[50, 50, 20, 50])
+    assert play(run, takes, Rules()).released == [220, 280]
+    run = shape([[], [], [0, 1]], [0, 1, 1], duplicable=[1])
     assert play(run, durations(run, cold=[1000, 100]), Rules()).worker == [0, 1, 1]
 
 
@@ -355,6 +369,34 @@ def test_a_duplicate_that_loses_costs_time_on_its_worker_only() -> None:
     assert played.worker == [0, 0, 1, 1]
     assert (played.start, played.finish[1]) == ([100, 170, 100, 220], 220)
     assert (played.makespan_ms, played.released) == (280, [220, 300])
+
+
+def test_a_worker_keeps_its_container_while_it_has_a_task_to_come_or_a_duplicate_to_end() -> None:
+    """Worker 1 ends a duplicate at 200 and what needs it at 250; at 260 worker 2 is asked for; the sink is still to come.
+
+    Then, as in the last test but for memory: worker 1 is done with its own at 280, and with a lost duplicate at 300; worker 2
+    is asked for at 285.
+    """
+    run = shape([[], [], [0, 1], [0], [2, 3]], [0, 1, 1, 2, 1], duplicable=[0])
+    assert play(run, durations(run, cold=[1000, 100, 100], request=60), Rules()).state == ["cold", "cold", "cold"]
+    run = shape([[], [0], [], [1, 2], [3]], [0, 0, 1, 1, 2], memory_mb=[512, MB, MB], duplicable=[1])
+    takes = durations(
+        run, download=[[], [100], [], [10, 10], [0]], local=20, execution=[50, 50, 20, 50, 50], request=5,
+    )  # fmt: skip
+    played = play(run, takes, Rules())
+    assert (played.finish[3], played.released[1], played.requested[2]) == (280, 300, 285)
+    assert played.state[2] == "cold"
+
+
+def test_a_duplicate_downloads_what_the_own_worker_pre_loads() -> None:
+    """Task 2 needs what workers 2 and 3 made at 150 and 200; its own worker comes at 1000. Worker 1 begins it at 200, and
+
+    downloads for 30 though the outputs have been there for up to 50.
+    """
+    run = shape([[], [], [0, 1], [], [2, 3]], [2, 3, 0, 1, 1], preloads=[2], duplicable=[2])
+    takes = durations(run, cold=[1000, 100, 100, 150], download=[[], [], [30, 0], [], [0, 0]])
+    played = play(run, takes, Rules(exit_ms=10_000))
+    assert (played.worker[2], played.start[2], played.wait[2], played.makespan_ms) == (1, 200, 30, 330)
 
 
 def test_of_flexible_tasks_one_goes_on_where_they_were_made_and_each_other_launches_a_worker() -> None:
