@@ -15,7 +15,7 @@ PAGES = Path(__file__).parent / "pages"
 ICONS = {
     "summary": "article", "cold_starts": "ac_unit", "active_periods": "hourglass_top", "prediction_accuracy": "target",
     "slas": "handshake", "optimisations": "bolt", "experiments": "science", "planners_and_cost": "payments", "failures": "error",
-    "predictors": "model_training",
+    "predictors": "model_training", "what_if": "alt_route",
 }  # fmt: skip
 
 st.set_page_config(page_title="Flowscope", page_icon=str(Path(__file__).parent / "icon.png"), layout="wide")

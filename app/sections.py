@@ -15,7 +15,7 @@ SECTIONS = {
 }
 """What was recorded."""
 
-PREDICT = {"predictors": "Predictors"}
+PREDICT = {"predictors": "Predictors", "what_if": "What-if"}
 """What will be."""
 
 TITLES = SECTIONS | PREDICT

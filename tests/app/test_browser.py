@@ -26,7 +26,7 @@ REPORT = (
     "summary", "cold_starts", "active_periods", "prediction_accuracy", "slas", "optimisations", "experiments",
     "planners_and_cost", "failures", "predictors",
 )  # fmt: skip
-PAGES = (*REPORT, "run", "sql", "data")
+PAGES = (*REPORT, "what_if", "run", "sql", "data")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,10 @@ def test_every_page_draws_itself(
                 settled(visit.page)
             whole(visit.page, width)
             visit.page.screenshot(path=ARTIFACTS / f"{page}-{width}-{scheme}.png")
-            assert visit.page.locator("h1").inner_text().lower().replace("&", "and").replace(" ", "_") == page
+            assert (
+                visit.page.locator("h1").inner_text().lower().replace("&", "and").replace(" ", "_").replace("-", "_")
+                == page
+            )
             for chart in visit.page.locator("[data-testid=stVegaLiteChart]").all():
                 assert len(chart.get_attribute("aria-label") or "") > 20, f"{page} has a chart without words"
             assert visit.page.locator("[data-testid=stException]").count() == 0
@@ -71,7 +74,7 @@ def test_the_root_is_the_summary(address: str, browser: Browser) -> None:
         links = visit.page.locator("[data-testid=stSidebarNav] a").all_inner_texts()
         assert [text.split("\n")[-1] for text in links] == [
             "Summary", "Cold starts", "Active periods", "Prediction accuracy", "SLAs", "Optimisations", "Experiments",
-            "Planners & cost", "Failures", "Predictors", "Run", "SQL", "Data",
+            "Planners & cost", "Failures", "Predictors", "What-if", "Run", "SQL", "Data",
         ]  # fmt: skip
 
 

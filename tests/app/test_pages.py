@@ -21,7 +21,7 @@ REPORT = (
     "summary", "cold_starts", "active_periods", "prediction_accuracy", "slas", "optimisations", "experiments",
     "planners_and_cost", "failures", "predictors",
 )  # fmt: skip
-PAGES = (*REPORT, "run", "sql", "data")
+PAGES = (*REPORT, "what_if", "run", "sql", "data")
 
 
 def visit(home: Home, page: str, monkeypatch: pytest.MonkeyPatch, **query: str | list[str]) -> AppTest:
@@ -101,7 +101,7 @@ def test_a_broken_generation_is_a_sentence(
 def test_each_page_shows_a_tiny_warehouse(page: str, tiny: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     at = visit(tiny, page, monkeypatch)
     assert not at.exception
-    assert at.title[0].value.lower().replace("&", "and").replace(" ", "_") == page
+    assert at.title[0].value.lower().replace("&", "and").replace(" ", "_").replace("-", "_") == page
     assert not at.error
 
 
