@@ -367,7 +367,7 @@ TABLES: tuple[Table, ...] = (
             (
                 "scenario",
                 "VARCHAR",
-                "'recorded' (a replay of the recorded durations), 'ahead' (by evaluate: durations predicted from the runs known at its submission), 'predicted' (durations by the trained predictor), or what was changed: 'memory=1024', 'predicted; memory=1024'",
+                "'recorded' (a replay of the recorded durations), 'ahead' (by evaluate: durations predicted from the runs known at its submission; of workflows whose width varies also 'ahead; width unknown', 'ahead; two static runs' and, replayed so, 'recorded; two static runs'), 'predicted' (durations by the trained predictor), or what was changed: 'memory=1024', 'predicted; memory=1024'",
             ),
             ("predictor", "VARCHAR", "whose durations: 'recorded', or the predictor's name"),
             ("draws", "BIGINT", "times it was played, each with another draw of what is not known"),

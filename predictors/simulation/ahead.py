@@ -15,6 +15,7 @@ from predictors.names import SIMULATION
 from predictors.replay import Errors, Outcome, Predicted, Prepared, forecasts_of_runs, teach
 from predictors.simulation.behaviour import Behaviour, measure
 from predictors.simulation.changes import Changes
+from predictors.simulation.fan_outs import FanOuts, Foreseen
 from predictors.simulation.knowledge import Knowledge
 from predictors.simulation.memory import MemoryEffects
 from predictors.simulation.predicted import METRICS, Quantiles
@@ -34,7 +35,10 @@ OF_RUN = ("makespan", "startup")
 
 
 class Ahead:
-    """Simulates runs block by block, as a replay of history predicts their tasks; calibrates what it says of runs by the way."""
+    """Simulates runs block by block, as a replay of history predicts their tasks; calibrates what it says of runs by the way.
+
+    Runs of dynamic workflows are also simulated before their width is known, and as two static runs (`fan_outs`).
+    """
 
     def __init__(
         self,
@@ -51,6 +55,7 @@ class Ahead:
         self._errors = Errors()
         self._waiting: list[tuple[np.datetime64, list[Outcome]]] = []
         self.simulated: list[Simulated] = []
+        self._foreseen: dict[int, Foreseen] = {}
         rows = prepared.dag.rows
         self._tasks = {
             run: dict(zip(part["task_id"], part.index, strict=True))
@@ -68,7 +73,9 @@ class Ahead:
         behaviour = Behaviour.learn(self._measured, known, LATEST)
         effects = MemoryEffects({})
         knowledge = Knowledge(behaviour, effects, self._keep_alive, 0)
-        quantiles = self._quantiles(predicted)
+        quantiles, output_bytes = self._quantiles(predicted), self._medians("output_bytes", predicted)
+        foreseen = [one for place, one in self._foreseen.items() if known[place]]
+        fan_outs = FanOuts(np.array(self._records, dtype=object)[known], foreseen, knowledge, self._seed, DRAWS)
         totals: dict[str, Floats] = {metric: np.full(end - first, np.nan) for metric in OF_RUN}
         for run in range(first, end):
             record = self._records[self._place[run]] if self._place[run] >= 0 else None
@@ -88,6 +95,9 @@ class Ahead:
             self.simulated.append(one.renamed(AHEAD))
             totals["makespan"][run - first] = one.summary["makespan_ms"]
             totals["startup"][run - first] = one.summary["startup_ms"]
+            own_run = Foreseen(record, own, self._input_bytes(tasks), output_bytes[tasks])
+            self.simulated += fan_outs.simulate(own_run)
+            self._foreseen[int(self._place[run])] = own_run
         return self._calibrated(first, end, totals)
 
     def _quantiles(self, predicted: Sequence[Predicted]) -> Quantiles:
@@ -98,6 +108,20 @@ class Ahead:
             if each.level == "task" and each.metric in METRICS:
                 found[:, METRICS.index(each.metric), each.rows] = each.values[:, columns].T
         return Quantiles(*found)
+
+    def _medians(self, metric: str, predicted: Sequence[Predicted]) -> Floats:
+        """Return the medians predicted of a metric of tasks, by their position in the history; NaN where nothing is."""
+        found = np.full(len(self._prepared.dag.rows), np.nan)
+        for each in predicted:
+            if each.level == "task" and each.metric == metric:
+                found[each.rows] = each.values[:, QUANTILES.index(0.5)]
+        return found
+
+    def _input_bytes(self, tasks: Sequence[int]) -> float:
+        """Return the bytes that come with a run's submission for its root tasks."""
+        rows = self._prepared.dag.rows.iloc[list(tasks)]
+        roots = rows[rows["depth"] == 0]
+        return float(np.nansum(roots[["literals", "stored"]].to_numpy(dtype=np.float64)))
 
     def _calibrated(self, first: int, end: int, totals: dict[str, Floats]) -> list[Predicted]:
         """Return quantiles for each run, calibrated by what simulations of runs known at its submission were off by."""
