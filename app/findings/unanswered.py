@@ -8,19 +8,6 @@ from app.findings.evidence import Evidence
 from app.findings.finding import Answer, Question, not_enough
 from app.units import count, duration, percent
 
-WIDTHS = """
--- Workflows whose number of tasks differs between runs: their fan-out is not fixed beforehand.
-with sizes as (
-    select workflow, count(distinct tasks_expected) as widths, count(*) as runs
-    from selected_runs
-    where tasks_expected is not null
-    group by workflow
-)
-
-select count(*) as workflows, count(*) filter (where widths > 1) as varying, coalesce(sum(runs), 0)::bigint as runs
-from sizes
-"""
-
 KINDS = """
 -- Tasks by kind: executables, functions, and those whose source does not say.
 select
@@ -46,21 +33,6 @@ from invocations
 inner join selected_runs on invocations.run_id = selected_runs.run_id
 where regexp_matches(lower(coalesce(engine, '') || ' ' || coalesce(environment, '')), 'lambda')
 """
-
-
-def _fan_out(evidence: Evidence) -> Answer:
-    seen = evidence.record(WIDTHS)
-    varying, workflows = int(seen["varying"]), int(seen["workflows"])
-    sentence = (
-        f"{varying:,} of {count(workflows, 'workflow')} {'has' if varying == 1 else 'have'} runs of different numbers of tasks"
-        if workflows
-        else "No run of this selection records its number of tasks"
-    )
-    return not_enough(
-        f"{sentence}; predicting a run before its fan-out is known is not computed: it takes a simulation.",
-        "Simulation with the width as a random variable, and runs of one dynamic workflow beside the same work as two static ones.",
-        n=int(seen["runs"]),
-    )  # fmt: skip
 
 
 def _executables(evidence: Evidence) -> Answer:
@@ -99,14 +71,9 @@ def _lambda(evidence: Evidence) -> Answer:
     )  # fmt: skip
 
 
-_SIMULATION = "Simulated runs; not computed yet."
 _METHOD = "Not computed yet: the answer says what of it is on record."
 
 QUESTIONS = (
-    Question(
-        "F17", "How well are runs predicted whose fan-out is only known at run time: one dynamic workflow against two static ones?",
-        "prediction_accuracy", _SIMULATION, _fan_out,
-    ),
     Question("F19", "How do executables as tasks compare with functions, in time and in predictability?", "planners_and_cost", _METHOD, _executables),
     Question("F22", "What do workers on AWS Lambda show: cold starts, init time, billed time, memory headroom?", "cold_starts", _METHOD, _lambda),
 )  # fmt: skip

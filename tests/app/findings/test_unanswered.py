@@ -12,7 +12,7 @@ from tests.app import dumps
 from tests.app.findings.homes import answer
 from warehouse.home import Home
 
-CODES = ("F17", "F19", "F22")
+CODES = ("F19", "F22")
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,6 @@ def rich(tmp_path_factory: pytest.TempPathFactory) -> Home:
 @pytest.mark.parametrize(
     ("code", "sentence", "n"),
     [
-        ("F17", "0 of 1 workflow have runs of different numbers of tasks", 4),
         ("F19", "4 of 8 tasks are executables, with a median execution of 200 ms", 4),
         ("F22", "4 invocations ran on AWS Lambda, 4 of them cold (median init 150 ms, billed 1.60 s in all, 50.0 % of the memory", 4),
     ],
