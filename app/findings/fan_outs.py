@@ -97,6 +97,13 @@ order by selected_runs.run_id
 
 _BEFORE, _AFTER = "before the width is known", "after it is known"
 _ONE, _TWO = "as one run, judged by its replay", "as two static runs, judged by their replay"
+_DRAWN = {
+    _BEFORE: "width unknown",
+    _AFTER: "width known",
+    _ONE: "known, against replay",
+    _TWO: "two runs, against replay",
+}
+"""How the rows of the table are called beside a chart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,10 +304,11 @@ def _figures(table: pd.DataFrame) -> tuple[Figure, ...]:
     shown = table.dropna(subset=["median_relative_error", "low", "high"])
     if shown.empty:
         return ()
-    frame = shown.rename(columns={"median_relative_error": "value"}).reset_index(drop=True)
+    names = shown["label"].str.removeprefix("makespan ")
+    frame = shown.assign(label=names.map(_DRAWN)).rename(columns={"median_relative_error": "value"})
     text = "Median relative error of the makespan with its 95 % interval: " + "; ".join(
-        f"{row['label']} {percent(row['value'])} ({percent(row['low'])} to {percent(row['high'])}, {row['n']:,} runs)"
-        for row in frame.to_dict("records")
+        f"{name} {percent(row['value'])} ({percent(row['low'])} to {percent(row['high'])}, {count(row['n'], 'run')})"
+        for name, row in zip(names, frame.to_dict("records"), strict=True)
     )
     drawn = intervals(frame, "Median relative error of the makespan", none=None, log=False, form=".1%")
     return (Figure(drawn, f"{text}.", "fan-outs"),)

@@ -2,7 +2,8 @@
 
 A workflow is dynamic where the runs known at a submission, and the run itself, do not all have as many tasks of every function.
 Before the width is known each draw takes a fan-out from those of the known runs, and a known run that had it stands in: its
-plan, and what was predicted of its tasks. Of the run itself that takes what is known at its submission: its inputs, planner, place and pool.
+plan, and what was predicted of its tasks. Of the run itself that takes what is known at its submission: its inputs, who plans it, whether it is
+planned, its place and pool.
 """
 
 from __future__ import annotations

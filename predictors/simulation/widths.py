@@ -22,14 +22,10 @@ _OF_TASKS = (
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Tasks of one function that stand in the same place of a DAG: there could be more of them, or fewer.
-
-    The branch of a member, at its position in `branches`, is that member and all tasks that descend from it and from no other.
-    """
+    """Tasks of one function that stand in the same place of a DAG: there could be more of them, or fewer."""
 
     function: str
     members: tuple[int, ...]
-    branches: tuple[tuple[int, ...], ...]
 
 
 def fan_out(record: Record) -> FanOut:
@@ -57,13 +53,16 @@ def stages(record: Record) -> list[Stage]:
     places: dict[int, list[int]] = {}
     for task, kind in enumerate(_kinds(record.functions, record.upstream, downstream)):
         places.setdefault(kind, []).append(task)
-    found = []
-    for members in sorted(places.values(), key=lambda tasks: (depth[tasks[0]], tasks[0])):
-        reached = [descendants([member], downstream) for member in members]
-        times = Counter(task for tasks in reached for task in tasks)
-        branches = tuple(tuple(sorted(task for task in tasks if times[task] == 1)) for tasks in reached)
-        found.append(Stage(record.functions[members[0]], tuple(members), branches))
-    return found
+    in_order = sorted(places.values(), key=lambda tasks: (depth[tasks[0]], tasks[0]))
+    return [Stage(record.functions[members[0]], tuple(members)) for members in in_order]
+
+
+def branches(record: Record, stage: Stage) -> list[list[int]]:
+    """Return the branch of each member: the member, and all tasks that descend from it and from no other."""
+    downstream = downstream_of(record.upstream)
+    reached = [descendants([member], downstream) for member in stage.members]
+    times = Counter(task for tasks in reached for task in tasks)
+    return [sorted(task for task in tasks if times[task] == 1) for tasks in reached]
 
 
 def descendants(tasks: Sequence[int], downstream: Sequence[Sequence[int]]) -> set[int]:
@@ -91,14 +90,14 @@ def with_width(record: Record, stage: Stage, width: int) -> tuple[Record, list[i
     others take the copies too. Whatever joined all members still does. It did not happen: it has no makespan and no launches.
     Raises `CannotSimulate` for a stage of one, which does not tell what is its own, and where the run's sink would go.
     """
-    now = len(stage.members)
-    if now < 2 or width < 1 or any(record.sink in branch for branch in stage.branches):
+    now, own_tasks = len(stage.members), branches(record, stage)
+    if now < 2 or width < 1 or any(record.sink in branch for branch in own_tasks):
         raise CannotSimulate(
             f"Run {record.run_id} has no other width: nothing tells what belongs to one {stage.function}."
         )
-    branch_of = {task: number for number, branch in enumerate(stage.branches) for task in branch}
+    branch_of = {task: number for number, branch in enumerate(own_tasks) for task in branch}
     kept = [(task, 0) for task in range(len(record.task_ids)) if branch_of.get(task, 0) < width]
-    copied = [(task, copy + 1) for copy in range(width - now) for task in stage.branches[copy % now]]
+    copied = [(task, copy + 1) for copy in range(width - now) for task in own_tasks[copy % now]]
     made = [*kept, *copied]
     place = {one: position for position, one in enumerate(made)}
     instances: dict[int, list[int]] = {}

@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from predictors.simulation.behaviour import Behaviour, Usual, measure
 from predictors.simulation.play import ANY, Prewarm, Rules, play
@@ -124,6 +126,27 @@ def test_the_pool_after_a_run_holds_what_nobody_took() -> None:
     played = play(of, durations(of), rules)
     end = WARM_MS + 3 * EXECUTION_MS
     assert pool_after(of, played, rules, end) == ((MB, -30 - end), (512.0, -1 - end), (MB, 5))
+
+
+@given(
+    st.lists(st.integers(ANY, 2), min_size=6, max_size=6),
+    st.lists(st.floats(0, 300), min_size=6, max_size=6),
+    st.floats(0, 200),
+)
+def test_tasks_wait_for_what_they_need_and_those_of_the_second_run_for_its_submission(
+    workers: list[int], execution: list[float], keep_alive_ms: float
+) -> None:
+    """cut; two works, a check of each; join. All that descends from the works is the second run."""
+    upstream = ((), (0,), (1,), (0,), (3,), (2, 4))
+    of = shape(upstream, workers)
+    takes = durations(of, execution=execution, submit=4.0, told=1.0, local=2.0)
+    played = play_two(of, takes, Rules(keep_alive_ms=keep_alive_ms), [False] + [True] * 5)
+    for task, ups in enumerate(upstream):
+        assert all(played.start[task] >= played.finish[up] for up in ups)
+        assert played.execution[task] == pytest.approx(execution[task])
+    assert all(played.requested[worker] >= played.finish[0] + 4 for worker in played.launched[1:])
+    assert played.makespan_ms == played.finish[5]
+    assert {played.worker[task] for task in range(6)} == set(played.launched)
 
 
 @pytest.mark.parametrize("workers", [[0, 0, 0, 0], [0, 1, 2, 0], [ANY] * 4])

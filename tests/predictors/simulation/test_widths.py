@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from predictors.simulation.records import Record, is_acyclic
 from predictors.simulation.scenarios import CannotSimulate
-from predictors.simulation.widths import Stage, fan_out, learned, stages, varying, with_width
+from predictors.simulation.widths import Stage, branches, fan_out, learned, stages, varying, with_width
 from tests.predictors.simulation.fans import NAN, fan, prewarm, record
 
 
@@ -20,12 +20,13 @@ def stage_of(run: Record, function: str) -> Stage:
 
 def test_a_stage_is_what_stands_in_one_place_and_the_branch_of_a_member_is_what_descends_from_it_alone() -> None:
     """0 cut; 1 work, 2 check; 3 work, 4 check; 5 join."""
-    found = stages(fan(2))
+    run = fan(2)
+    found = stages(run)
     assert [(stage.function, stage.members) for stage in found] == [
         ("cut", (0,)), ("work", (1, 3)), ("check", (2, 4)), ("join", (5,)),
     ]  # fmt: skip
-    assert found[1].branches == ((1, 2), (3, 4))
-    assert found[2].branches == ((2,), (4,))
+    assert branches(run, found[1]) == [[1, 2], [3, 4]]
+    assert branches(run, found[2]) == [[2], [4]]
 
 
 def test_tasks_of_one_function_in_different_places_are_different_stages() -> None:
@@ -43,7 +44,7 @@ def test_how_many_members_there_are_does_not_tell_stages_apart() -> None:
         ["w0"] * 7,
     )  # fmt: skip
     assert stage_of(uneven, "work").members == (1, 2)
-    assert stage_of(uneven, "work").branches == ((1, 3), (2, 4, 5))
+    assert branches(uneven, stage_of(uneven, "work")) == [[1, 3], [2, 4, 5]]
 
 
 def test_a_wider_run_has_copies_of_branches_on_workers_of_their_own_and_its_join_takes_them_all() -> None:
