@@ -245,7 +245,7 @@ def delta(changed: Mapping[str, Any], column: str) -> str:
             return "not touched"
         return f"{signed(middle)} ({signed(low)} to {signed(high)})" if high - low > TOUCHED_MS else signed(middle)
     more = float(changed[column]) - float(changed[f"baseline_{column}"])
-    said = f"{'−' if more < 0 else '+'}{figure(abs(more))}"
+    said = f"{'−' if more < 0 else '+'}{starts(abs(more)) if column == 'cold_starts' else figure(abs(more))}"
     low, high = (float(changed.get(f"{column}_{end}", math.nan)) for end in ("low", "high"))
     return said if not known(low) or figure(low) == figure(high) else f"{said} ({figure(low)} to {figure(high)} in all)"
 

@@ -41,11 +41,12 @@ from app.what_if_queries import REPLAYING, REPLAYS, SELECTED, SIMULATED, STORED
 from predictors.simulation.beside import TOUCHED_MS, beside
 from predictors.simulation.changes import KEYS, BadChange, Changes, read_changes
 from predictors.simulation.ensembles import Ensemble
+from predictors.simulation.rows import Simulated
 
 ONE, MANY = "one run", "all selected runs"
 FIRST = "startup_factor"
 MOST_WARNINGS = 12
-_KEPT = 400
+_KEPT = 200
 
 
 @st.cache_resource(max_entries=2, show_spinner="Learning how the platform behaves …")
@@ -60,14 +61,26 @@ def grounds(
 @st.cache_resource(max_entries=_KEPT, show_spinner=False)
 def simulated(
     key: str,  # noqa: ARG001
+    run: str,
+    name: str,  # noqa: ARG001
+    _store: Store,
+    _changes: Changes,
+) -> Ensemble:
+    """Return a run replayed and changed, simulated at most once per generation and change."""
+    return simulate_runs(_store.reader, grounds(_store.key, _store), [run], [Changes(), _changes], DRAWS)
+
+
+@st.cache_resource(max_entries=_KEPT, show_spinner=False)
+def summed(
+    key: str,  # noqa: ARG001
     runs: tuple[str, ...],
     name: str,  # noqa: ARG001
-    draws: int,
     _store: Store,
-    _scenarios: tuple[Changes, ...],
+    _changes: Changes,
 ) -> Ensemble:
-    """Return some runs simulated, at most once per generation and change."""
-    return simulate_runs(_store.reader, grounds(_store.key, _store), runs, _scenarios, draws)
+    """Return some runs changed, without their tasks and workers, simulated at most once per generation and change."""
+    found = simulate_runs(_store.reader, grounds(_store.key, _store), runs, [_changes], DRAWS_OF_MANY)
+    return Ensemble([Simulated(one.summary, [], []) for one in found.simulated], found.refused)
 
 
 @st.cache_resource(max_entries=_KEPT, show_spinner=False)
@@ -129,7 +142,7 @@ def one_run(store: Store, evidence: Evidence, changes: Changes) -> None:
     run_id = choose(store, evidence)
     run = store.record(queries.RUN, run=run_id)
     with st.spinner("Simulating …"):
-        ensemble = simulated(store.key, (run_id,), changes.name, DRAWS, store, (Changes(), changes))
+        ensemble = simulated(store.key, run_id, changes.name, store, changes)
     of = {one.summary["scenario"]: one for one in ensemble.simulated}
     replay, changed = of.get("recorded"), of.get(changes.name)
     if replay is None:
@@ -224,16 +237,18 @@ def many_runs(store: Store, evidence: Evidence, changes: Changes) -> None:
     stored = evidence.frame(STORED, scenario=name)
     complete = [str(run) for run in runs.loc[runs["is_complete"].eq(True), "run_id"]]
     refused = pd.DataFrame(columns=["reason", "runs"])
+    learnt = None
     if len(stored) and len(stored) >= min(MOST_RUNS, len(complete)):
         summaries = stored
         left = len(runs) - len(stored)
         st.caption(
             f"As `flowscope simulate` left it: {count(len(stored), 'run')}, each played {count(stored['draws'].max(), 'time')}"
-            + (f"; {left:,} of those selected were not simulated." if left else ".")
+            + (f". Not simulated: {left:,} of those selected." if left else ".")
         )
     else:
         chosen = spread(complete, MOST_RUNS)
         ensemble = _simulate_with_progress(store, chosen, changes)
+        learnt = grounds(store.key, store).runs
         refused = reasons(ensemble.refused)
         summaries = pd.DataFrame([one.summary for one in ensemble.simulated])
         said = f"Simulated: {len(chosen):,} of {count(len(runs), 'run')}, each played {count(DRAWS_OF_MANY, 'time')}."
@@ -254,7 +269,7 @@ def many_runs(store: Store, evidence: Evidence, changes: Changes) -> None:
             parts.table(
                 refused, "Why runs could not be simulated", {"reason": st.column_config.TextColumn(width="large")}
             )
-    how(command(changes, f"--runs {shlex.quote(condition(evidence.selection))}"), grounds(store.key, store).runs)
+    how(command(changes, f"--runs {shlex.quote(condition(evidence.selection))}"), learnt)
 
 
 def _simulate_with_progress(store: Store, runs: list[str], changes: Changes) -> Ensemble:
@@ -264,7 +279,7 @@ def _simulate_with_progress(store: Store, runs: list[str], changes: Changes) -> 
     for first in range(0, len(runs), AT_ONCE):
         bar.progress(first / len(runs), f"Simulating: {first:,} of {count(len(runs), 'run')}")
         some = tuple(runs[first : first + AT_ONCE])
-        found = simulated(store.key, some, changes.name, DRAWS_OF_MANY, store, (changes,))
+        found = summed(store.key, some, changes.name, store, changes)
         whole = Ensemble([*whole.simulated, *found.simulated], {**whole.refused, **found.refused})
     bar.empty()
     return whole
@@ -310,12 +325,15 @@ def _effects(table: pd.DataFrame, changes: Changes) -> None:
     parts.downloads(table, "what-if-runs")
 
 
-def how(line: str, learnt: int) -> None:
-    """Show the command that gives the same."""
+def how(line: str, learnt: int | None) -> None:
+    """Show the command that gives the same. `learnt`: from how many runs, where the page learnt."""
+    known_from = ""
+    if learnt is not None:
+        known_from = f", learnt from {'the newest ' if learnt >= MOST_LEARNT else ''}{count(learnt, 'run')}"
     with st.expander("How this was simulated, and the command that does the same"):
         st.markdown(
             "An event queue plays the DAG forward in time with the durations that were recorded, and with what is usual of the platform where nothing "
-            f"was, learnt from {'the newest ' if learnt >= MOST_LEARNT else ''}{count(learnt, 'run')}. The same without the page; what `--runs` chooses is kept in the "
+            f"was{known_from}. The same without the page; what `--runs` chooses is kept in the "
             "tables `simulations`, `simulated_tasks` and `simulated_invocations`:"
         )
         st.code(line, language="sh", wrap_lines=True)

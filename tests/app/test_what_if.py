@@ -145,6 +145,7 @@ def test_gb_seconds_and_cold_starts_say_by_how_much_they_differ() -> None:
     changed = summary("r", gb_seconds=3.0, gb_seconds_low=2.5, gb_seconds_high=3.5, cold_starts=4.5)
     assert delta(changed, "gb_seconds") == "−1.00 (2.50 to 3.50 in all)"
     assert delta(changed, "cold_starts") == "+2.50"
+    assert delta(summary("r", cold_starts=0.0), "cold_starts") == "−2"
     assert (starts(3.0), starts(2.85)) == ("3", "2.85")
 
 

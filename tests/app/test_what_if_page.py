@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from playwright.sync_api import expect
 from streamlit.testing.v1 import AppTest
@@ -13,8 +15,10 @@ from streamlit.testing.v1 import AppTest
 from tests.app import dumps
 from tests.app.browsing import CHROMIUM, choose, chromium, opened, served, settled
 from tests.app.test_pages import said, visit
+from tests.app.test_what_if import summary
 from tests.predictors.simulation.logs import Rows, diamond, home_of, together
 from warehouse.home import Home
+from warehouse.writer import Writer
 
 HALF = {"key": "startup_factor", "value": "0.5"}
 """A run of `diamond` takes 516 ms: half the start-up of its two workers, one after the other, takes 100 off."""
@@ -96,6 +100,23 @@ def test_many_runs_are_simulated_and_the_others_told(home: Home, monkeypatch: py
     assert "With fewer than 6 runs nothing is decided." in said(at)
     line = next(shlex.split(code.value) for code in at.code if code.value.startswith("flowscope simulate"))
     assert line[2:] == ["--runs", "(list_contains(['v'], workflow))", "--set", "startup_factor=0.5"]
+
+
+def test_what_a_command_simulated_of_as_many_runs_is_shown_instead(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stored ones say 0.8, where the page would say 1: two gigabytes or one is all the same to these runs."""
+    kept = Home(Path(shutil.copytree(home.root, tmp_path / "home", symlinks=True)))
+    rows = [summary(f"d{number}", "memory=2048") for number in range(7)]
+    for stored in (rows[:6], rows):
+        with Writer(kept) as writer:
+            writer.put_results({"simulations": pa.Table.from_pylist(stored)})
+            writer.publish()
+        text = said(visit(kept, "what_if", monkeypatch, scope="all selected runs", key="memory", value="2048"))
+        if len(stored) < 7:
+            assert "`memory=2048` touches the makespan of none of the 7 runs that replay." in text
+    assert "As `flowscope simulate` left it: 7 runs, each played 10 times. Not simulated: 1 of those selected." in text
+    assert "makespan 0.80x (0.79 to 0.81), lower" in text
 
 
 def test_without_anything_stored_it_says_how_to_get_it(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
