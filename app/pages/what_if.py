@@ -297,7 +297,10 @@ def _effects(table: pd.DataFrame, changes: Changes) -> None:
         )
     if overall["left_out"]:
         st.caption(f"Left out: {count(overall['left_out'], 'run')} whose replay is too far from what was recorded.")
-    forest = effects(overall)
+    told = effects(overall)
+    forest = told[told["value"] > 0]
+    if len(forest) < len(told):
+        st.caption(f"Not drawn, as none is left of them: {', '.join(told.loc[told['value'] <= 0, 'label'])}.")
     if len(forest):
         parts.chart(
             charts.intervals(forest, "With the change / without (ratio)").properties(height=150 + 40 * len(forest)),
@@ -308,11 +311,11 @@ def _effects(table: pd.DataFrame, changes: Changes) -> None:
     touched = table[table["replays"] & table["touched"] & table["makespan_times"].gt(0)]
     if len(touched):
         points, note = charts.thinned(touched)
-        told = touched["verdict"].value_counts()
+        verdicts = touched["verdict"].value_counts()
         parts.chart(
             charts.run_ratios(points),
             f"Makespan of each run with {label(name)} as a multiple of that without, by workflow: "
-            + "; ".join(f"{verdict} {number:,}" for verdict, number in told.items()),
+            + "; ".join(f"{verdict} {number:,}" for verdict, number in verdicts.items()),
             "what-if-runs",
         )
         st.caption(
