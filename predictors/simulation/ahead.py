@@ -28,7 +28,7 @@ Floats = npt.NDArray[np.float64]
 AHEAD = "ahead"
 """The scenario of runs simulated before they happened."""
 DRAWS = 15
-LATEST = 100
+LATEST = 60
 """Starts of each environment and state that the next are expected to be like: platforms change."""
 OF_RUN = ("makespan", "startup")
 """What it predicts of a run."""

@@ -26,6 +26,8 @@ CONTENTIONS = tuple(round(step / 10, 1) for step in range(11))
 """The exponents that are tried: 0 (what runs beside each other does not notice) to 1 (it shares one place)."""
 _LEVELS = np.linspace(0.025, 0.975, 20)
 _LEAST = 5
+HELPS = 0.95
+"""A contention counts if works differ by at most this part of what they differ by without it."""
 NEVER_MS = 1e9
 """The delay of a pre-warm that was assigned and not done."""
 NEEDED = 100
@@ -226,19 +228,23 @@ def works_of(intervals: list[Interval]) -> list[tuple[float, ...]]:
 
 @dataclass(frozen=True)
 class Usual:
-    """Quantiles of values by keys, the most particular group first that has at least five."""
+    """Quantiles of values by keys, of the most particular group that has at least five.
+
+    The first keys, which say what the value is, are always kept: a gap that was seen twice is usually what it was then, and
+    not what other gaps are.
+    """
 
     groups: dict[str, list[float]]
 
     @classmethod
-    def of(cls, table: pd.DataFrame, keys: Sequence[str], values: str) -> Usual:
-        """Learn the quantiles of the column `values` by all `keys`, by all but the last, and so on, down to all together."""
+    def of(cls, table: pd.DataFrame, keys: Sequence[str], values: str, kept: int = 1) -> Usual:
+        """Learn the quantiles of the column `values` by all `keys`, by all but the last, and so on, down to the first `kept`."""
         groups = {}
-        for depth in range(len(keys), -1, -1):
+        for depth in range(len(keys), kept - 1, -1):
             parts = table.groupby(list(keys[:depth]))[values] if depth else [((), table[values])]
             for key, part in parts:
-                if len(part) >= _LEAST or not depth:
-                    groups["\n".join(map(str, key))] = np.quantile(part, _LEVELS).tolist() if len(part) else []
+                if len(part) >= _LEAST or (depth == kept and len(part)):
+                    groups["\n".join(map(str, key))] = np.quantile(part, _LEVELS).tolist()
         return cls(groups)
 
     def quantiles(self, *keys: str) -> list[float]:
@@ -273,7 +279,7 @@ class Behaviour:
     def learn(cls, measured: Measured, chosen: npt.NDArray[np.bool_], latest: int | None = None) -> Behaviour:
         """Learn from the runs that are `chosen`, by position; of starts, from the `latest` of each environment and state if given."""
         gaps, setups, downloads, uploads, starts, executions = (
-            table[chosen[table["run"].to_numpy()]]
+            table[chosen[table["run"].to_numpy(dtype=np.intp)]]
             for table in (
                 measured.gaps,
                 measured.setups,
@@ -301,8 +307,8 @@ class Behaviour:
                 "": _setup(setups),
                 **{str(of): _setup(part) for of, part in setups.groupby("environment") if len(part) >= NEEDED},
             },
-            Usual.of(downloads, ("size", "environment"), "ms"),
-            Usual.of(uploads, ("size", "environment"), "ms"),
+            Usual.of(downloads, ("size", "environment"), "ms", kept=0),
+            Usual.of(uploads, ("size", "environment"), "ms", kept=0),
             Usual.of(starts, ("state", "environment", "memory_mb"), "work"),
             contention,
             _contention(beside, ["function", "memory_mb", "size"]),
@@ -338,7 +344,7 @@ def _setup(setups: pd.DataFrame) -> tuple[float, ...]:
 
 
 def _contention(table: pd.DataFrame, alike: list[str]) -> float:
-    """Return the exponent with which the works of what is alike differ least; 0 where too little was seen."""
+    """Return the exponent with which the works of what is alike differ least; 0 where too little was seen, or it hardly helps."""
     if len(table) < NEEDED:
         return 0.0
     by = [table[name] for name in alike]
@@ -347,4 +353,7 @@ def _contention(table: pd.DataFrame, alike: list[str]) -> float:
         logs = np.log(table[str(exponent)].clip(lower=1e-3))
         off = (logs - logs.groupby(by).transform("median")).abs()
         spread.append(off[logs.groupby(by).transform("size") >= _LEAST].median())
-    return CONTENTIONS[int(np.nanargmin(spread))] if np.isfinite(spread).any() else 0.0
+    if not np.isfinite(spread).any():
+        return 0.0
+    best = int(np.nanargmin(spread))
+    return CONTENTIONS[best] if spread[best] <= HELPS * spread[0] else 0.0

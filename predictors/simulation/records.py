@@ -104,7 +104,7 @@ def read_records(reader: Reader, runs: Collection[str] | None = None, *, pool_ms
     tasks, edges, launches, prewarms, assigned = (
         _by_run(reader.rows(sql, parameters)) for sql in (_TASKS, _INPUTS, _LAUNCHES, _PREWARMS, _ASSIGNED_PREWARMS)
     )
-    pools = _by_run(reader.rows(_POOL, {**parameters, "pool_ms": pool_ms}))
+    pools = _by_run(reader.rows(_POOL, {**parameters, "pool_ms": pool_ms, "exit_ms": EXIT_MS}))
     records = []
     for row in reader.rows(_RUNS, parameters):
         run = row[0]
@@ -236,11 +236,13 @@ assigned as (
 )
 select
     known.run_id, known.task_id, coalesce(done.function, split_part(known.task_id, '+', 1)) as function, done.worker_id,
-    plan.worker_id, plan.startup_state, done.memory_mb, plan.memory_mb, plan.start_offset_ms, plan.completion_offset_ms,
+    plan.worker_id, plan.startup_state, coalesce(done.memory_mb, workers.memory_mb) as memory_mb, plan.memory_mb, plan.start_offset_ms, plan.completion_offset_ms,
     done.start_ms, done.input_wait_ms, done.execution_ms, done.upload_ms, done.counters_ms, done.invocation_ms,
     done.inputs_bytes, done.output_bytes, coalesce(assigned.preloads, false), coalesce(assigned.is_duplicable, false)
 from known
 left join done on known.run_id = done.run_id and known.task_id = done.task_id
+left join (select run_id, worker_id, max(memory_mb) as memory_mb from invocations group by run_id, worker_id) as workers
+    on done.run_id = workers.run_id and done.worker_id = workers.worker_id
 left join planned_tasks as plan on known.run_id = plan.run_id and known.task_id = plan.task_id
 left join assigned on known.run_id = assigned.run_id and known.task_id = assigned.task_id
 where $all or list_contains($runs, known.run_id)
@@ -329,8 +331,14 @@ order by targets.run_id, targets.delay_ms, targets.task_id, targets.target_worke
 
 _POOL = """
 with periods as (
-    select run_id, invocation_id, reused_invocation_id, environment, memory_mb, requested_at, released_at
-    from worker_active_periods where released_at is not null
+    select
+        periods.run_id, periods.invocation_id, periods.reused_invocation_id, periods.environment, periods.memory_mb,
+        periods.requested_at,
+        case when worker_times.is_end_recorded then periods.released_at
+            else periods.released_at + to_microseconds(try_cast(round(1000 * $exit_ms) as bigint)) end as free_at
+    from worker_active_periods as periods
+    inner join worker_times on periods.invocation_id = worker_times.invocation_id
+    where periods.released_at is not null
 ),
 reused as (
     select reused_invocation_id as invocation_id, min(requested_at) as taken_at
@@ -338,12 +346,12 @@ reused as (
 )
 select
     run_summary.run_id, coalesce(periods.memory_mb, 0),
-    date_diff('microsecond', run_summary.submitted_at, periods.released_at)::double / 1000 + 400 as since_ms
+    date_diff('microsecond', run_summary.submitted_at, periods.free_at)::double / 1000 as since_ms
 from run_summary
 inner join periods
     on run_summary.environment is not distinct from periods.environment and run_summary.run_id <> periods.run_id
-    and periods.released_at <= run_summary.submitted_at - to_microseconds(400000)
-    and periods.released_at >= run_summary.submitted_at - to_microseconds(try_cast(round(1000 * $pool_ms) as bigint))
+    and periods.free_at <= run_summary.submitted_at
+    and periods.free_at >= run_summary.submitted_at - to_microseconds(try_cast(round(1000 * $pool_ms) as bigint))
 left join reused on periods.invocation_id = reused.invocation_id
 where (reused.taken_at is null or reused.taken_at >= run_summary.submitted_at)
     and ($all or list_contains($runs, run_summary.run_id))

@@ -119,7 +119,6 @@ def test_a_run_is_played_as_it_ran_on_its_workers_and_their_memory(records: dict
     assert (shape.upstream, shape.downstream) == (((), (A,), (A,), (B, C)), ((B, C), (D,), (D,), ()))
 
 
-@pytest.mark.xfail(strict=True, reason="only the memory that tasks tell is read")
 def test_a_worker_has_the_memory_that_its_invocation_tells_where_its_tasks_tell_none(tmp_path: Path) -> None:
     log = diamond()
     for row in log["tasks"]:
@@ -185,7 +184,6 @@ def test_containers_are_looked_for_no_longer_ago_than_asked(pools: dict[str, dic
     assert pools["long after"][100].pool == ()
 
 
-@pytest.mark.xfail(strict=True, reason="the 400 ms from the last task to the exit are added to recorded ends as well")
 def test_a_container_whose_end_is_recorded_is_free_from_then_on(tmp_path: Path) -> None:
     log = together(all_on_one("first", 0), all_on_one("second", 5000))
     log["invocations"][0]["finished_at"] = instant(900)
