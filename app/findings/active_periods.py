@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from app.charts.startup import PARTS, active
-from app.findings import phrases
+from app.findings import phrases, planned_ahead
 from app.findings.evidence import Evidence
 from app.findings.finding import Answer, Effect, Figure, Question, not_enough
 from app.findings.statistics import MINIMUM_RUNS, Interval, clustered_ratio
@@ -142,15 +142,15 @@ def _of_runs(parts: pd.Series[float], wholes: pd.Series[float]) -> Interval | No
     return None if found is None or not found.low < found.high or isclose(found.low, found.high) else found
 
 
-def table(rows: pd.DataFrame, medians: pd.DataFrame) -> pd.DataFrame:
-    """Return what is missed in all, and per planner and environment: a row each."""
+def table(rows: pd.DataFrame, medians: pd.DataFrame, ahead: pd.DataFrame) -> pd.DataFrame:
+    """Return what is missed in all, and per planner and environment: a row each, with the errors of plans and simulations."""
     of_all = medians[medians["is_total"]]["missed"]
-    found = [_row("(all)", "(all)", rows, float(of_all.iloc[0]) if len(of_all) else None)]
+    found = [_row("(all)", "(all)", rows, float(of_all.iloc[0]) if len(of_all) else None, ahead)]
     median = {_key(row): row["missed"] for row in medians[~medians["is_total"]].to_dict("records")}
     for (planner, environment), group in rows.groupby(["planner", "environment"], dropna=False):
         if group["active_ms"].sum() > 0:
             key = _key({"planner": planner, "environment": environment})
-            found.append(_row(label(planner), label(environment), group, median.get(key)))
+            found.append(_row(label(planner), label(environment), group, median.get(key), ahead))
     return pd.DataFrame(found)
 
 
@@ -160,7 +160,9 @@ def _key(row: dict[Any, Any]) -> tuple[Any, Any]:
     return planner, environment
 
 
-def _row(planner: str, environment: str, rows: pd.DataFrame, median: float | None) -> dict[str, Any]:
+def _row(
+    planner: str, environment: str, rows: pd.DataFrame, median: float | None, ahead: pd.DataFrame
+) -> dict[str, Any]:
     total = float(rows["active_ms"].sum())
     interval = missed(rows)
     return {
@@ -177,6 +179,7 @@ def _row(planner: str, environment: str, rows: pd.DataFrame, median: float | Non
         "startup_share": float(rows["startup_ms"].sum()) / total,
         "busy_share": float(rows["busy_ms"].sum()) / total,
         "idle_share": float(rows["idle_ms"].sum()) / total,
+        **(planned_ahead.columns(ahead[ahead["run_id"].isin(rows["run_id"])]) if len(ahead) else {}),
     }
 
 
@@ -191,7 +194,8 @@ def _f11(evidence: Evidence) -> Answer:
             n=launched, counted="workers",
         )  # fmt: skip
     with_any = rows[rows["workers"] > 0]
-    found = table(with_any, evidence.frame(MEDIANS))
+    ahead = evidence.frame(planned_ahead.ERRORS)
+    found = table(with_any, evidence.frame(MEDIANS), ahead)
     states, paths = evidence.record(STATES), evidence.frame(PATHS)
     interval = missed(with_any)
     share = float(found["missed_share"][0])
@@ -201,15 +205,24 @@ def _f11(evidence: Evidence) -> Answer:
         + f" of the time workers were active, {percent(found['missed_in_median_worker'][0])} in the median worker"
     )
     plan = [part for part in (_states(states), _paths(paths)) if part]
+    would_change = (
+        "Plans that count start-up, or play the run forward in time; then planned and actual states and paths can be compared again."
+        if plan
+        else "Runs with plans: those without history make none, so what it does to a plan cannot be told."
+    )
+    if plan:
+        text += f". {'; '.join([plan[0][0].upper() + plan[0][1:], *plan[1:]])}"
+    if simulated := planned_ahead.said(ahead):
+        text += f". {simulated}"
     return Answer(
         "answered",
-        f"{text}. {'; '.join([plan[0][0].upper() + plan[0][1:], *plan[1:]])}." if plan else f"{text}.",
+        f"{text}.",
         workers, "workers",
         phrases.effect("share of active time missed without start-up", interval, "share")
         or Effect("share of active time missed without start-up", share, None, None, "share"),
-        _left_out(rows, states, paths, apart), found, _figure(with_any), _caveats(rows, states, paths),
-        "Plans that count start-up, or play the run forward in time; then planned and actual states and paths can be compared "
-        "again." if plan else "Runs with plans: those without history make none, so what it does to a plan cannot be told.",
+        _left_out(rows, states, paths, apart), found, _figure(with_any),
+        (*_caveats(rows, states, paths), *([planned_ahead.caveat(ahead)] if simulated else ())),
+        would_change if simulated or not plan else f"{would_change} {planned_ahead.HINT}",
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from app import charts
-from app.findings import phrases
+from app.findings import phrases, simulated
 from app.findings.evidence import Evidence
 from app.findings.finding import Answer, Figure, Question, not_enough
 from app.findings.matching import (
@@ -33,6 +33,14 @@ MINIMUM = (
     f"{MINIMUM_PAIRS} pairs of runs; where runs cannot be paired, {MINIMUM_RUNS} on each side, in strata with at least "
     f"{MINIMUM_IN_STRATUM} on each side. A difference counts as real if the 95 % interval does not hold 1."
 )
+_DUPLICATION = (
+    simulated.Change(
+        "optimization.taskdup=off", "without task duplication", had_it=True, cost=True,
+        assumes="In a simulation a worker that needs a result whose task nobody has begun runs that task itself, where it was assigned as "
+        "duplicable; what watching for that costs a worker that starts is learnt from these runs.",
+    ),
+    simulated.Change("optimization.taskdup=on", "with task duplication", had_it=False),
+)  # fmt: skip
 _ON, _OFF = ("on", "true", "yes", "1", "enabled", "with"), ("off", "false", "no", "0", "none", "disabled", "without")
 
 
@@ -143,6 +151,11 @@ def left_out(groups: Groups, matched: Matched) -> str:
 
 
 def _without_duplication(evidence: Evidence) -> Answer:
+    answer = _recorded_without_duplication(evidence)
+    return simulated.beside(evidence, answer, _DUPLICATION, name="makespan without / with task duplication")
+
+
+def _recorded_without_duplication(evidence: Evidence) -> Answer:
     runs = evidence.frame(RUNS)
     groups = by_tag(runs, ("taskdup", "task_duplication", "duplication", "dup"), _ON, _OFF)
     if groups is None:

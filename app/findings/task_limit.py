@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from app.findings import phrases
+from app.findings import phrases, simulated
 from app.findings.evidence import Evidence
 from app.findings.experiments import MINIMUM, bold, by_tag, every, forest, left_out, row, table, too_few
 from app.findings.finding import Answer, Question, Status, not_enough
@@ -14,9 +14,20 @@ from app.units import count
 
 _UNLIMITED = ("none", "off", "no", "unlimited", "0", "inf", "-1", "no limit", "nolimit")
 _UNTOLD, _MOST_TASKS = 0.05, 10_000
+_SIX = (
+    simulated.Change(
+        "worker.task_limit=6", "with a limit of 6 tasks a worker",
+        assumes="In a simulation a task that finds its worker full waits until another task there ends; tasks at once on one worker slow "
+        "each other as much as they were seen to. Runs that were recorded under such a limit are played too: it cannot touch them.",
+    ),
+)  # fmt: skip
 
 
 def _task_limit(evidence: Evidence) -> Answer:
+    return simulated.beside(evidence, _recorded_limit(evidence), _SIX, name="makespan with a limit of 6 / without")
+
+
+def _recorded_limit(evidence: Evidence) -> Answer:
     runs = evidence.frame(RUNS)
     names = ("task_limit", "tasks_per_worker", "max_tasks_per_worker", "worker_task_limit", "concurrency_limit")
     limits = [number for name in names for number in map(_limit, tag_values(runs, name)) if number]
