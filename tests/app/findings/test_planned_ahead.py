@@ -64,6 +64,27 @@ def test_tasks_and_workers_that_one_of_the_three_does_not_know_are_in_neither_er
     assert (row["tasks"], row["workers"]) == (1, 0)
 
 
+def test_each_worker_is_held_against_itself() -> None:
+    # The second task runs on a worker of its own, requested at 500 ms and done at 1000: active for 500 ms, planned for 1590, simulated for 600.
+    # The first worker is active from 100 to 610 ms: 510, planned for 110, simulated for 810.
+    rows = ahead()
+    rows["tasks"][1]["worker_id"] = rows["planned_tasks"][1]["worker_id"] = "v"
+    first = rows["invocations"][0]
+    more = {
+        "invocation_id": "i-v",
+        "worker_id": "v",
+        "requested_at": "2026-01-01T10:00:00.500",
+        "ready_at": "2026-01-01T10:00:00.600",
+    }
+    rows["invocations"].append(first | more)
+    simulated = rows["simulated_invocations"]
+    simulated.append(simulated[0] | {"worker_id": "v", "requested_offset_ms": 400, "released_offset_ms": 1_000})
+    (row,) = evidence(rows, *VIEWS).frame(ERRORS).to_dict("records")
+    assert row["workers"] == 2
+    assert row["planned_active_period_error"] == pytest.approx(((1_590 / 500 - 1) + (1 - 110 / 510)) / 2)
+    assert row["simulated_active_period_error"] == pytest.approx(((600 / 500 - 1) + (810 / 510 - 1)) / 2)
+
+
 def test_a_worker_is_planned_cold_by_the_first_of_its_tasks() -> None:
     rows = ahead()
     rows["planned_tasks"][0] |= {"startup_state": "warm"}

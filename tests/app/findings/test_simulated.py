@@ -109,6 +109,7 @@ def test_only_runs_that_had_an_optimisation_say_what_is_lost_without_it() -> Non
         rows["optimizations"] = [{"run_id": f"r{i}", **stages}, {"run_id": f"r{i}", **stages, "stage": "applied"}]
     others = [run(f"x{i}", DUPLICATION.scenario, after=300) for i in range(6)]
     others[0]["optimizations"] = [{"run_id": "x0", "stage": "assigned", "optimization": "preload", "task_id": "t"}]
+    others[1]["optimizations"] = [{"run_id": "x1", "stage": "applied", "optimization": "taskdup", "task_id": "t"}]
     found = told(*had, *others, change=DUPLICATION)
     assert "**0.90 times** in 6 runs that had it assigned, GB-seconds are 0.90 times" in found.sentence
     without = Change(DUPLICATION.scenario, "without it", had_it=False)
