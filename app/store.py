@@ -30,7 +30,15 @@ EXPORTED_ROWS = 1_000_000
 QUERY_SECONDS = 30.0
 _EXPORT_SECONDS = 120.0
 _NEEDED = frozenset(
-    {"generation_info", "run_summary", "prediction_errors", "prediction_accuracy_over_time", "files", "history_budgets"}
+    {
+        "generation_info",
+        "run_summary",
+        "prediction_errors",
+        "prediction_accuracy_over_time",
+        "files",
+        "history_budgets",
+        "simulations",
+    }
 )
 
 Format = Literal["csv", "parquet"]

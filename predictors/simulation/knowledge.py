@@ -85,6 +85,11 @@ def warnings(record: Record, changes: Changes, knowledge: Knowledge) -> list[str
                 found.append(
                     f"{function} was never seen at {memory:g} MB, only at {effect.low_mb:g} to {effect.high_mb:g}"
                 )
+        overall = knowledge.memory.of("")
+        found.append(
+            f"execution is taken to go with memory to the power {overall.exponent:.2f} (standard error {overall.error:.2f}, all functions"
+            " together): intervals over several runs leave that error out"
+        )
         if any(memory < mb for mb in record.memory_mb):
             found.append("that less memory may kill a worker is not simulated")
     limit = changes.get("worker.task_limit")
