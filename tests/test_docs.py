@@ -38,7 +38,9 @@ def test_every_command_explains_itself_and_takes_a_home(name: str):
     assert "--home" in result.output
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/warehouse.md", "docs/cold-starts.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "docs/warehouse.md", "docs/cold-starts.md", "docs/simulation.md", "CONTRIBUTING.md"]
+)
 def test_every_link_between_documents_leads_somewhere(document: str):
     path = ROOT / document
     links = re.findall(r"\]\(([^)#:]+)\)", path.read_text())

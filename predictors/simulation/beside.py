@@ -137,7 +137,9 @@ def over_runs(reader: Reader, ensemble: Ensemble) -> pd.DataFrame:
         for (workflow, planner), part in groups:
             same = {"scenario": scenario, "workflow": workflow, "planner": planner}
             rows.append(same | (_changed(part) if is_change else _replayed(part)))
-    return pd.DataFrame(rows)
+    counts = {name: "Int64" for name in ("left_out", "touched")}
+    answer = pd.DataFrame(rows)
+    return answer.astype({name: kind for name, kind in counts.items() if name in answer})
 
 
 def _agreed(reader: Reader, ensemble: Ensemble) -> pd.DataFrame:
