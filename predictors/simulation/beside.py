@@ -137,7 +137,7 @@ def over_runs(reader: Reader, ensemble: Ensemble) -> pd.DataFrame:
         for (workflow, planner), part in groups:
             same = {"scenario": scenario, "workflow": workflow, "planner": planner}
             rows.append(same | (_changed(part) if is_change else _replayed(part)))
-    counts = {name: "Int64" for name in ("left_out", "touched")}
+    counts = dict.fromkeys(("left_out", "touched"), "Int64")
     answer = pd.DataFrame(rows)
     return answer.astype({name: kind for name, kind in counts.items() if name in answer})
 
