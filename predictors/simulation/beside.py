@@ -158,16 +158,15 @@ def _replayed(part: pd.DataFrame) -> dict[str, Any]:
         "median_error_percent": round(off.median(), 2),
         "p90_error_percent": round(off.quantile(0.9), 2),
     }
-    starts = part["largest_start_error"].dropna()
-    if len(starts):
-        figures["starts_within_5_percent"] = round(100 * float((starts <= 0.05).mean()), 1)
+    if "largest_start_error" in part:
+        figures["starts_within_5_percent"] = round(100 * float((part["largest_start_error"] <= 0.05).mean()), 1)
         figures["states_agreed_percent"] = round(100 * float(part["sum"].sum() / max(part["count"].sum(), 1)), 1)
         figures["stand_for_the_run_percent"] = round(100 * float(part["replays"].mean()), 1)
     return figures
 
 
 def _changed(part: pd.DataFrame) -> dict[str, Any]:
-    used = part[part["replays"].fillna(True).astype(bool)]
+    used = part[part["replays"].astype(bool)] if "replays" in part else part
     touched = used[used["difference_ms"].abs() > TOUCHED_MS]
     figures: dict[str, Any] = {"runs": len(used), "left_out": len(part) - len(used), "touched": len(touched)}
     for name, column in (("makespan", "makespan_ms"), ("gb_seconds", "gb_seconds"), ("cold_starts", "cold_starts")):

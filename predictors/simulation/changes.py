@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from predictors.simulation.borrowing import FAMILIES
 from warehouse.errors import FlowscopeError
 
 
@@ -60,9 +61,18 @@ def _sla(value: str) -> str:
 
 
 def _planner(value: str) -> str:
-    if not value.strip():
+    if not value:
         raise ValueError("uniform, wukong, non-uniform, or a planner's recorded name")
-    return value.strip()
+    return value.lower() if value.lower() in FAMILIES else value
+
+
+def _word(value: float | str) -> str:
+    """Write a value so that it reads back as the same."""
+    if isinstance(value, str):
+        return value
+    if math.isinf(value):
+        return "none"
+    return f"{value:.0f}" if value.is_integer() else repr(value)
 
 
 KEYS: Mapping[str, Key] = {
@@ -139,9 +149,7 @@ def read_changes(settings: Sequence[str]) -> Changes:
             raise BadChange(
                 f"{key} cannot be {value!r}. Hint: {error}, such as {key}={KEYS[key].examples[0]}."
             ) from error
-        words[key] = f"{values[key]:g}" if isinstance(values[key], float) and math.isfinite(values[key]) else str(value)
-        if key == "sla":
-            words[key] = values[key]
+        words[key] = _word(values[key])
     order = [key for key in KEYS if key in values]
     return Changes(tuple((key, values[key]) for key in order), tuple((key, words[key]) for key in order))
 

@@ -171,13 +171,10 @@ def _unreadable(reader: Reader, runs: set[str]) -> dict[str, str]:
     """Say why runs cannot be simulated. Raises `FlowscopeError` for one that the warehouse does not hold."""
     if not runs:
         return {}
-    known = {
-        run
-        for (run,) in reader.rows("select run_id from runs where list_contains($runs, run_id)", {"runs": sorted(runs)})
-    }
-    if runs - known:
+    missing = runs - {run for (run,) in reader.rows("select run_id from runs")}
+    if missing:
         raise FlowscopeError(
-            f'No run {min(runs - known)} in the warehouse. Hint: flowscope sql "select run_id from run_summary".'
+            f'No run {min(missing)} in the warehouse. Hint: flowscope sql "select run_id from run_summary".'
         )
     return {run: f"Run {run} has no submission time, no sink, or a DAG that bites its own tail." for run in runs}
 
@@ -187,7 +184,8 @@ def tell_refused(ensemble: Ensemble, asked: int) -> None:
     if not ensemble.refused:
         return
     example = min(ensemble.refused.values())
-    click.echo(f"Left out {len(ensemble.refused):,} of {asked:,}, such as: {example}", err=True)
+    left_out = {run for _, run in ensemble.refused}
+    click.echo(f"Left out {len(left_out):,} of {asked:,}, such as: {example}", err=True)
 
 
 def keep(home: Home, ensemble: Ensemble) -> None:
