@@ -240,7 +240,7 @@ def test_a_run_that_cannot_be_simulated_is_one_sentence_even_beside_one_that_can
 
 
 def test_a_run_id_that_is_no_text_is_one_sentence(known: Home) -> None:
-    with open_current(known) as reader, pytest.raises(FlowscopeError, match="^No run . in the warehouse"):
+    with open_current(known) as reader, pytest.raises(FlowscopeError, match=r"^No run . in the warehouse"):
         simulate_runs(known, reader, ["one", "\udcff"], [Changes()])
 
 
