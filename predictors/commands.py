@@ -26,7 +26,7 @@ from predictors.replay import prepare
 from predictors.scores import score_history
 from predictors.simulation.ahead import Ahead
 from predictors.simulation.ensembles import Ensemble
-from predictors.simulation.knowledge import keep_alives
+from predictors.simulation.knowledge import keep_alives, pool_ms
 from predictors.simulation.records import read_records
 from predictors.targets import DOWNLOAD, EXECUTION, STARTUP, STARTUP_GIVEN_STATE, TIMES, UPLOAD, Target
 from predictors.training import train as train_on
@@ -112,7 +112,7 @@ def evaluate_runs(home: Home, seed: int = 0, *, with_less: bool = False) -> None
         history = _history(read_history(reader))
         with _progress() as told:
             prepared = prepare(history)
-            ahead = Ahead(read_records(reader), prepared, keep_alives(reader), seed)
+            ahead = Ahead(read_records(reader, pool_ms=pool_ms(reader)), prepared, keep_alives(reader), seed)
             predictions = evaluate_history(history, prepared, told, seed=seed, ahead=ahead)
             told("scores", 0, 1)
             scores = score_history(reader, prepared, predictions)

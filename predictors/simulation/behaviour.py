@@ -211,19 +211,18 @@ def works_of(intervals: list[Interval]) -> list[tuple[float, ...]]:
 
     k beside each other go at k ** -contention of their speed: the work is the integral of that over the interval.
     """
-    works = [[0.0] * len(CONTENTIONS) for _ in intervals]
     if len(intervals) == 1:
         return [(intervals[0][1] - intervals[0][0],) * len(CONTENTIONS)]
-    instants = sorted({instant for interval in intervals for instant in interval})
-    for low, high in pairwise(instants):
-        beside = [place for place, (begin, end) in enumerate(intervals) if begin <= low and end >= high]
-        if beside:
-            speeds = [(high - low) * len(beside) ** -exponent for exponent in CONTENTIONS]
-            for place in beside:
-                work = works[place]
-                for column, speed in enumerate(speeds):
-                    work[column] += speed
-    return [tuple(work) for work in works]
+    times = np.array(intervals, dtype=np.float64).reshape(-1, 2)
+    begin, end = times[:, 0], np.maximum(times[:, 0], times[:, 1])
+    instants = np.unique(times)
+    beside = np.searchsorted(np.sort(begin), instants[:-1], "right") - np.searchsorted(
+        np.sort(end), instants[:-1], "right"
+    )
+    speeds = np.maximum(beside, 1)[:, None].astype(np.float64) ** -np.array(CONTENTIONS)
+    done = np.vstack([np.zeros(len(CONTENTIONS)), np.cumsum(np.diff(instants)[:, None] * speeds, axis=0)])
+    works = done[np.searchsorted(instants, end)] - done[np.searchsorted(instants, begin)]
+    return [tuple(work) for work in works.tolist()]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,10 @@ FAMILIES = {"uniform": "UniformPlanner", "non-uniform": "NonUniformPlanner", "wu
 """Planners by their short names; the recorded name may end in -opt, and the run's own ending is preferred."""
 
 
+FLEXIBLE = FAMILIES["wukong"]
+"""The planner that leaves workers open on purpose; others only where they have no history yet, which is no plan of theirs."""
+
+
 class Lenders:
     """Recorded runs whose plan others may borrow."""
 
@@ -35,6 +39,7 @@ class Lenders:
                 other
                 for other in self._by_structure.get((record.workflow, record.structure_hash), ())
                 if other.planner == name
+                and other.is_flexible == (name or "").startswith(FLEXIBLE)
                 and (other.sla == asked or (asked is None and planner) or (planner and not sla and other.is_flexible))
                 and (other.is_complete if other.is_flexible else all(other.planned_worker))
             ]

@@ -15,9 +15,9 @@ from predictors.simulation.beside import beside, over_runs
 from predictors.simulation.borrowing import Lenders
 from predictors.simulation.changes import KEYS, REPORTED, Changes, read_changes
 from predictors.simulation.ensembles import Ensemble, simulate_all
-from predictors.simulation.knowledge import learn
+from predictors.simulation.knowledge import learn, pool_ms
 from predictors.simulation.predicted import Quantiles, past_spread, predict_tasks
-from predictors.simulation.records import POOL_MS, Record, read_records
+from predictors.simulation.records import Record, read_records
 from warehouse.connection import Reader, open_current
 from warehouse.errors import FlowscopeError
 from warehouse.home import Home
@@ -124,10 +124,9 @@ def simulate_runs(
     draws: int = 20, seed: int = 0,
 ) -> Ensemble:  # fmt: skip
     """Simulate runs of a generation in each scenario, with a progress bar. Raises `FlowscopeError` for a run that is not there."""
-    longest = max(float(changes.get("keep_alive_s", 0)) for changes in scenarios)
     with progress_bar() as progress:
         task = progress.add_task("Reading runs", total=None)
-        records = read_records(reader, pool_ms=max(POOL_MS, 1000 * longest))
+        records = read_records(reader, pool_ms=pool_ms(reader, scenarios))
         asked = set(runs)
         chosen = [record for record in records if record.run_id in asked]
         refused = _unreadable(reader, asked - {record.run_id for record in chosen})
@@ -150,7 +149,7 @@ def simulate_runs(
 
 
 def _widened(reader: Reader, records: Sequence[Record], ensemble: Ensemble) -> Ensemble:
-    """Let intervals of the makespan be as wide as earlier runs simulated ahead were off."""
+    """Let intervals of makespan and GB-seconds be as wide as earlier runs simulated ahead were off."""
     spread = past_spread(reader)
     if not spread:
         click.echo(
@@ -160,10 +159,13 @@ def _widened(reader: Reader, records: Sequence[Record], ensemble: Ensemble) -> E
     workflows = {record.run_id: record.workflow for record in records}
     widened = []
     for one in ensemble.simulated:
-        low, high = spread.get(workflows[one.summary["run_id"]], spread.get(None, (1.0, 1.0)))
-        makespan = one.summary["makespan_ms"]
-        calibrated = {"makespan_low_ms": low * makespan, "makespan_high_ms": high * makespan}
-        widened.append(replace(one, summary=one.summary | calibrated))
+        summary = dict(one.summary)
+        for figure, unit in (("makespan", "_ms"), ("gb_seconds", "")):
+            of_all = spread.get((figure, None), (1.0, 1.0))
+            low, high = spread.get((figure, workflows[summary["run_id"]]), of_all)
+            middle = summary[f"{figure}{unit}"]
+            summary |= {f"{figure}_low{unit}": low * middle, f"{figure}_high{unit}": high * middle}
+        widened.append(replace(one, summary=summary))
     return Ensemble(widened, ensemble.refused)
 
 

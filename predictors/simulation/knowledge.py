@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import numpy as np
 from predictors.simulation.behaviour import Behaviour, measure, waited
 from predictors.simulation.changes import Changes
 from predictors.simulation.memory import MemoryEffects
-from predictors.simulation.records import Record
+from predictors.simulation.records import POOL_MS, Record, iterate_workers
 from warehouse.connection import Reader
 
 ENGINE_KEEP_ALIVE_MS = {"octoflows": (7000.0, 7000.0 / 3)}
@@ -36,7 +37,7 @@ def learn(reader: Reader, records: Sequence[Record]) -> Knowledge:
         behaviour,
         MemoryEffects.learn(measured, behaviour.execution_contention),
         keep_alives(reader),
-        max((len(set(tasks)) for record in records if record.is_complete for tasks in _beside(record)), default=0),
+        max((_most_beside(record) for record in records if record.is_complete), default=0),
     )
 
 
@@ -52,6 +53,12 @@ def keep_alives(reader: Reader) -> dict[tuple[str | None, str | None], tuple[flo
     return found
 
 
+def pool_ms(reader: Reader, changes: Sequence[Changes] = ()) -> float:
+    """Return for how long before a submission containers can have become free and still be warm, under any of the changes."""
+    kept = [keep + sweep for keep, sweep in keep_alives(reader).values()]
+    return max([POOL_MS, *kept, *(2000 * float(each.get("keep_alive_s", 0)) for each in changes)])
+
+
 _KEEP_ALIVES = """
 select engine, environment, lower_ms, upper_ms
 from keep_alive
@@ -60,13 +67,17 @@ order by basis desc, n
 """
 
 
-def _beside(record: Record) -> list[list[int]]:
-    """Return the tasks that ran at once on one worker, at the start of each."""
-    tasks = range(len(record.task_ids))
-    return [
-        [other for other in tasks if record.worker[other] == record.worker[task] and record.start[other] <= record.start[task] < _end(record, other)]
-        for task in tasks
-    ]  # fmt: skip
+def _most_beside(record: Record) -> int:
+    """Return how many tasks ran at once on one worker at most."""
+    most = 0
+    for _, tasks in iterate_workers(record):
+        ends: list[float] = []
+        for task in tasks:
+            while ends and ends[0] <= record.start[task]:
+                heapq.heappop(ends)
+            heapq.heappush(ends, _end(record, task))
+            most = max(most, len(ends))
+    return most
 
 
 def _end(record: Record, task: int) -> float:
@@ -92,6 +103,12 @@ def warnings(record: Record, changes: Changes, knowledge: Knowledge) -> list[str
         )
         if any(memory < mb for mb in record.memory_mb):
             found.append("that less memory may kill a worker is not simulated")
+    if changes.get("max_workers"):
+        found.append("recorded start-ups may hold a wait for a place already: it is then waited for twice")
+    if changes.get("optimization.prewarm"):
+        found.append(
+            "a container that is warmed on purpose costs nothing here: neither its start nor its wait are in GB-seconds"
+        )
     limit = changes.get("worker.task_limit")
     if limit is not None and limit >= knowledge.most_at_once:
         found.append(
@@ -103,7 +120,7 @@ def warnings(record: Record, changes: Changes, knowledge: Knowledge) -> list[str
             found.append(f"what {key} costs a worker that starts was never seen here: it counts as nothing")
     if (record.engine, record.environment) not in knowledge.keep_alive and not changes.get("keep_alive_s"):
         found.append(
-            "for how long containers stay warm is not known here: every start counts as cold unless pre-warmed"
+            "for how long containers stay warm is not known here: every start counts as cold, pre-warmed ones too"
         )
     if changes.get("startup_factor") and not 0.25 <= changes.get("startup_factor") <= 4:
         found.append("start-ups this different were never seen")

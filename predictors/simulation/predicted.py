@@ -13,7 +13,7 @@ import pandas as pd
 
 from predictors import registry
 from predictors.history import read_history
-from predictors.names import MODEL, SIMULATION
+from predictors.names import MODEL
 from predictors.simulation.behaviour import Behaviour
 from predictors.simulation.play import ANY, Durations, Shape
 from predictors.simulation.records import Record
@@ -25,6 +25,8 @@ Floats = npt.NDArray[np.float64]
 METRICS = ("execution", "download", "upload")
 TOGETHER = 0.3
 """The part of the variance of durations that all tasks of a run share: a busy machine slows all of them."""
+WIDEST = 1.5
+"""The most that the spread of a duration (standard deviation of its logarithm) counts in a draw."""
 _Z90 = NormalDist().inv_cdf(0.9)
 
 
@@ -55,7 +57,7 @@ class Quantiles:
         spread = np.log(np.maximum(self.high, 1e-9) / np.maximum(self.median, 1e-9)) / _Z90
         values = self.median
         if drawn is not None:
-            values = self.median * np.exp(np.clip(spread, 0, 3) * np.clip(drawn.deviates, -3, 3))
+            values = self.median * np.exp(np.clip(spread, 0, WIDEST) * np.clip(drawn.deviates, -2, 2))
         execution, download, upload = values.tolist()
         levels = [0.5] * len(shape.memory_mb) if level is None else list(level)
         starts = {
@@ -72,7 +74,7 @@ class Quantiles:
             counters=[counters] * len(execution),
             invocation=[invocation if record.is_awaited[task] else 0.0 for task in range(len(execution))],
             download=[self._each(shape, task, download[task]) for task in range(len(execution))],
-            stored=[0.0] * len(execution),
+            stored=[0.0 if record.upstream[task] else download[task] for task in range(len(execution))],
             overhead=[
                 behaviour.gap("overhead", record) if record.upstream[task] else 0.0 for task in range(len(execution))
             ],
@@ -123,23 +125,29 @@ def predict_tasks(
     return found, MODEL
 
 
-def past_spread(reader: Reader) -> dict[str | None, tuple[float, float]]:
-    """Return the 5th and 95th percentile of observed over predicted makespan, by workflow (None: all), of earlier runs.
+def past_spread(reader: Reader) -> dict[tuple[str, str | None], tuple[float, float]]:
+    """Return the 5th and 95th percentile of observed over simulated, by figure ('makespan', 'gb_seconds') and workflow (None: all).
 
     They come from the runs that `flowscope evaluate` simulated ahead; a workflow needs 20 of them.
     """
-    return {workflow: (low, high) for workflow, low, high in reader.rows(_SPREAD, {"predictor": SIMULATION})}
+    return {(figure, workflow): (low, high) for figure, workflow, low, high in reader.rows(_SPREAD)}
 
 
 _SPREAD = """
 with ratios as (
-    select run_summary.workflow, prediction_errors.actual / nullif(prediction_errors.predicted, 0) as ratio
-    from prediction_errors inner join run_summary on prediction_errors.run_id = run_summary.run_id
-    where predictor = $predictor and level = 'run' and metric = 'makespan' and prediction_errors.sla_percentile = 50
+    select
+        run_summary.workflow,
+        unnest([
+            {'figure': 'makespan', 'ratio': run_summary.makespan_ms / nullif(simulations.makespan_ms, 0)},
+            {'figure': 'gb_seconds', 'ratio': run_summary.gb_seconds_derived / nullif(simulations.gb_seconds, 0)}
+        ], recursive := true)
+    from simulations inner join run_summary on simulations.run_id = run_summary.run_id
+    where simulations.scenario = 'ahead' and run_summary.is_complete
 )
-select workflow, quantile_cont(ratio, 0.05), quantile_cont(ratio, 0.95)
+select figure, workflow, quantile_cont(ratio, 0.05), quantile_cont(ratio, 0.95)
 from ratios
-group by grouping sets ((workflow), ())
-having count(ratio) >= 20 and (grouping(workflow) = 1 or workflow is not null)
-order by workflow nulls last
+where ratio is not null
+group by grouping sets ((figure, workflow), (figure))
+having count(*) >= 20 and (grouping(workflow) = 1 or workflow is not null)
+order by figure, workflow nulls last
 """

@@ -280,6 +280,10 @@ inner join runs on worker_times.run_id = runs.run_id
 inner join cold_starts on worker_times.invocation_id = cold_starts.invocation_id
 inner join invocations on worker_times.invocation_id = invocations.invocation_id
 where worker_times.worker_id is not null and ($all or list_contains($runs, worker_times.run_id))
+qualify row_number() over (
+    partition by worker_times.run_id, worker_times.worker_id
+    order by worker_times.ready_at is null, worker_times.requested_at nulls last, worker_times.invocation_id
+) = 1
 order by worker_times.run_id, worker_times.requested_at desc, worker_times.invocation_id
 """
 

@@ -310,7 +310,8 @@ def test_evaluate_twice_keeps_one_set_of_predictions(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         counts.append(answer(home, "from predictions order by all"))
     assert counts[0] == counts[1]
-    assert {"boosted", "boosted_given_state", "empirical", "engine_rule", "log_log"} == {row[0] for row in counts[0]}
+    names = {"boosted", "boosted_given_state", "empirical", "engine_rule", "log_log", "simulation"}
+    assert names == {row[0] for row in counts[0]}
 
 
 def test_evaluating_nothing_exits_1_and_says_what_to_do(tmp_path: Path) -> None:

@@ -184,6 +184,6 @@ def test_what_is_set_up_for_pre_loads_counts_where_it_was_seen() -> None:
 
 
 def test_where_nobody_knows_for_how_long_containers_stay_warm_that_is_told_unless_it_is_set() -> None:
-    cold = "for how long containers stay warm is not known here: every start counts as cold unless pre-warmed"
+    cold = "for how long containers stay warm is not known here: every start counts as cold, pre-warmed ones too"
     assert warned(environment="there") == [cold]
     assert warned("keep_alive_s=60", environment="there") == []
