@@ -102,9 +102,10 @@ def simulate(
         if not ensemble.simulated:
             raise FlowscopeError("None of these runs can be simulated.")
         answer = beside(reader, ensemble) if runs else over_runs(reader, ensemble)
-    for sentence, count in Counter(
-        each for one in ensemble.simulated for each in one.summary["warnings"]
-    ).most_common():
+    told = {(sentence, one.summary["run_id"]) for one in ensemble.simulated for sentence in one.summary["warnings"]}
+    for sentence, count in sorted(
+        Counter(sentence for sentence, _ in told).items(), key=lambda each: (-each[1], each[0])
+    ):
         click.echo(f"Beware: {sentence}{'' if runs else f' ({count:,} runs)'}.", err=True)
     if condition is not None:
         keep(home, ensemble)
