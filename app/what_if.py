@@ -17,14 +17,14 @@ from app.charts.what_if import VERDICTS
 from app.findings.evidence import Selection
 from app.findings.statistics import MINIMUM_RUNS, NO_DIFFERENCE
 from app.plain import plain
-from app.units import count, duration, figure, known, percent, ratio
+from app.units import UNKNOWN, count, duration, figure, known, percent, ratio
 from app.what_if_queries import NEWEST
 from predictors.simulation.beside import TOUCHED_MS, median_ratio
 from predictors.simulation.borrowing import Lenders
 from predictors.simulation.changes import Changes
 from predictors.simulation.ensembles import Ensemble, simulate_all
-from predictors.simulation.knowledge import Knowledge, learn
-from predictors.simulation.records import POOL_MS, read_records
+from predictors.simulation.knowledge import Knowledge, learn, pool_ms
+from predictors.simulation.records import read_records
 from predictors.simulation.scenarios import REPLAYS_WITHIN
 from warehouse.connection import Reader
 from warehouse.schema import literal
@@ -62,8 +62,7 @@ def simulate_runs(
     reader: Reader, grounds: Grounds, runs: Sequence[str], scenarios: Sequence[Changes], draws: int
 ) -> Ensemble:
     """Simulate a few runs in each scenario, in this process; what cannot be simulated is refused with a sentence."""
-    longest_ms = max(1000 * float(changes.get("keep_alive_s", 0)) for changes in scenarios)
-    records = read_records(reader, runs, pool_ms=max(POOL_MS, longest_ms))
+    records = read_records(reader, runs, pool_ms=pool_ms(reader, scenarios))
     ensemble = simulate_all(records, grounds.lenders, scenarios, grounds.knowledge, draws=draws, seed=0)
     for run in sorted(set(runs) - {record.run_id for record in records}):
         why = f"Run {run} has no submission time, no sink, or a DAG that bites its own tail."
@@ -84,10 +83,10 @@ def reasons(refused: Mapping[tuple[str, str], str]) -> pd.DataFrame:
     return pd.DataFrame(told.most_common(), columns=["reason", "runs"])
 
 
-def command(changes: Changes, runs: str) -> str:
-    """Return the command that simulates it; `runs` is the shell's words that choose them."""
+def command(changes: Changes, runs: str, draws: int) -> str:
+    """Return the command that simulates it as often; `runs` is the shell's words that choose them."""
     settings = "".join(f" --set {shlex.quote(f'{key}={word}')}" for key, word in changes.words)
-    return f"flowscope simulate {runs}{settings}"
+    return f"flowscope simulate {runs}{settings} --draws {draws}"
 
 
 def condition(selection: Selection) -> str:
@@ -160,7 +159,8 @@ def by_group(table: pd.DataFrame, *, errs_together: bool) -> pd.DataFrame:
     """Return what a change does over all runs, then by workflow and planner. `table` as `per_run` returns it.
 
     workflow, planner, runs (that replay), left_out (that do not), touched (whose makespan it touches), and of these how many
-    times each of `FIGURES` is what it is without the change: `_times` (median), `_low` and `_high` (95 %, resampled by run).
+    times each of `FIGURES` is what it is without the change: `_times` (median), `_low` and `_high` (95 %, resampled by run),
+    over `_runs` of them: those where it is known, and not zero without the change.
     `errs_together`: what is not known of the change is the same for all runs, so intervals hold the medians of their ends too.
     """
     groups = [(("(all)", "(all)"), table), *table.groupby(["workflow", "planner"], dropna=False)]
@@ -180,25 +180,25 @@ def _over(part: pd.DataFrame, errs_together: bool) -> dict[str, Any]:
     )
     figures: dict[str, Any] = {"runs": len(used), "left_out": len(part) - len(used), "touched": len(touched)}
     for name, unit in (("makespan", "_ms"), ("gb_seconds", ""), ("cold_starts", "")):
-        own = touched[touched[f"baseline_{name}{unit}"] > 0]
+        own = touched[(touched[f"baseline_{name}{unit}"] > 0) & touched[f"{name}{unit}"].notna()]
         before = own[f"baseline_{name}{unit}"].astype(float)
         low, middle, high = median_ratio((own[f"{name}{unit}"] / before).to_numpy(float))
         if errs_together and len(own) and f"{name}_low{unit}" in own:
             low = min(low, float((own[f"{name}_low{unit}"] / before).median()))
             high = max(high, float((own[f"{name}_high{unit}"] / before).median()))
-        figures |= {f"{name}_times": middle, f"{name}_low": low, f"{name}_high": high}
+        figures |= {f"{name}_times": middle, f"{name}_low": low, f"{name}_high": high, f"{name}_runs": len(own)}
     return figures
 
 
 def effects(overall: Mapping[str, Any]) -> pd.DataFrame:
     """Return how many times each figure is what it is without the change: label, value, low, high, n, decision.
 
-    `overall` as the first row of `by_group`. Below `MINIMUM_RUNS` touched runs nothing is decided.
+    `overall` as the first row of `by_group`. With fewer than `MINIMUM_RUNS` runs, n, nothing is decided of a figure.
     """
     rows = [
         {
             "label": shown, "value": overall[f"{name}_times"], "low": overall[f"{name}_low"], "high": overall[f"{name}_high"],
-            "n": overall["touched"], "decision": _decided(overall[f"{name}_low"], overall[f"{name}_high"], overall["touched"]),
+            "n": overall[f"{name}_runs"], "decision": _decided(overall[f"{name}_low"], overall[f"{name}_high"], overall[f"{name}_runs"]),
         }
         for name, shown in FIGURES.items()
     ]  # fmt: skip
@@ -221,13 +221,16 @@ def effect_sentence(overall: Mapping[str, Any], name: str) -> str:
         return f"Of none of these runs can be said what {plain(name)} does: no replay stands for its run."
     if not touched:
         return f"{plain(name)} touches the makespan of none of the {count(runs, 'run')} that replay."
-    said = "; ".join(
+    told = effects(overall)
+    said = [
         f"{row['label']} {ratio(row['value'])} ({figure(row['low'])} to {figure(row['high'])}), {_WORDS[row['decision']]}"
-        for row in effects(overall).to_dict("records")
-    )
-    few = f" With fewer than {MINIMUM_RUNS} runs nothing is decided." if touched < MINIMUM_RUNS else ""
+        + (f" (known of {row['n']:,})" if row["n"] < touched else "")
+        for row in told.to_dict("records")
+    ]
+    said += [f"{shown} {UNKNOWN}" for shown in FIGURES.values() if shown not in set(told["label"])]
+    few = f" With fewer than {MINIMUM_RUNS} runs nothing is decided." if (told["n"] < MINIMUM_RUNS).any() else ""
     return (
-        f"With {plain(name)}, in the median of the **{count(touched, 'run')}** whose makespan it touches (of {runs:,} that replay): {said}. "
+        f"With {plain(name)}, in the median of the **{count(touched, 'run')}** whose makespan it touches (of {runs:,} that replay): {'; '.join(said)}. "
         f"In brackets the 95 % interval, resampled by run.{few}"
     )
 
@@ -245,11 +248,13 @@ def delta(changed: Mapping[str, Any], column: str) -> str:
             return "not touched"
         return f"{signed(middle)} ({signed(low)} to {signed(high)})" if high - low > TOUCHED_MS else signed(middle)
     more = float(changed[column]) - float(changed[f"baseline_{column}"])
+    if not known(more):
+        return f"difference {UNKNOWN}"
     said = f"{'−' if more < 0 else '+'}{starts(abs(more)) if column == 'cold_starts' else figure(abs(more))}"
     low, high = (float(changed.get(f"{column}_{end}", math.nan)) for end in ("low", "high"))
     return said if not known(low) or figure(low) == figure(high) else f"{said} ({figure(low)} to {figure(high)} in all)"
 
 
 def starts(number: float) -> str:
-    """Return how many starts: '3', and in the mean over plays '2.85'."""
+    """Return how many starts, a number: '3', and in the mean over plays '2.85'."""
     return f"{number:,.0f}" if number == round(number) else figure(number)

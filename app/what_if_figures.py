@@ -114,12 +114,27 @@ _SHOWN = {
 }  # fmt: skip
 
 
+def _launched_once(figures: pd.DataFrame) -> pd.DataFrame:
+    """Return one launch of each thing: of those of which most was observed (one never ready has no start-up) the first asked for.
+
+    Launches are in the same order under every metric.
+    """
+    launch = figures.groupby(["metric", "thing"]).cumcount()
+    if not launch.any():
+        return figures
+    numbered = figures.assign(launch=launch)
+    known = numbered.groupby(["thing", "launch"], as_index=False).agg(seen=("observed", "count"), begun=("observed", "first"))
+    best = known.sort_values(["seen", "begun"], ascending=[False, True], kind="stable").drop_duplicates("thing")
+    return numbered.merge(best[["thing", "launch"]], on=["thing", "launch"]).drop(columns="launch")
+
+
 def wide(figures: pd.DataFrame, level: str, names: Mapping[str, str], has_change: bool) -> pd.DataFrame:
     """Return the tasks or workers of one run, a row each: every metric observed, replayed and changed.
 
     `figures` as `beside` gives them; `names` tells what a task or worker is called. Rows are in the order of the first metric.
+    Of a worker that was launched twice the launch stands there that simulations start from.
     """
-    own = figures[figures["level"] == level]
+    own = _launched_once(figures[figures["level"] == level])
     sides = {"observed": "observed", "replayed": "replayed"} | ({"simulated": "changed"} if has_change else {})
     if not has_change:
         own = own.assign(replayed=own["simulated"])

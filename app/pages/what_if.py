@@ -13,7 +13,7 @@ from app.findings.evidence import Evidence
 from app.plain import label
 from app.run_choice import choose
 from app.store import Store
-from app.units import count, duration, figure, known, percent
+from app.units import UNKNOWN, count, duration, figure, known, percent
 from app.what_if import (
     AT_ONCE,
     DRAWS,
@@ -195,7 +195,7 @@ def one_run(store: Store, evidence: Evidence, changes: Changes) -> None:
         "Times count from the submission. `cold` is 1 for a cold start, 0 for a warm one; simulated: the share of plays in which it is cold."
     )
     parts.downloads(compared, "what-if")
-    how(command(changes, shlex.quote(run_id)), grounds(store.key, store).runs)
+    how(command(changes, shlex.quote(run_id), DRAWS), grounds(store.key, store).runs)
 
 
 def headline(run: dict[str, Any], replay: dict[str, Any], changed: dict[str, Any] | None) -> None:
@@ -207,16 +207,18 @@ def headline(run: dict[str, Any], replay: dict[str, Any], changed: dict[str, Any
         ("Cold starts", run["cold_starts"], "cold_starts", starts),
     )
     for place, (name, observed, column, shown) in zip(st.columns(3), rows, strict=True):
-        before = shown(float(observed)) if known(observed) else "unknown"
+        before, replayed, now = (
+            shown(float(value)) if known(value) else UNKNOWN for value in (observed, replay[column], one[column])
+        )
         with place:
             st.metric(
                 f"{name} {'replayed' if changed is None else 'with the change'}",
-                shown(float(one[column])),
+                now,
                 delta=None if changed is None else delta(changed, column),
                 delta_color="off",
                 delta_arrow="off",
             )
-            st.caption(f"observed {before}" + ("" if changed is None else f", replayed {shown(float(replay[column]))}"))
+            st.caption(f"observed {before}" + ("" if changed is None else f", replayed {replayed}"))
 
 
 def warn(sentences: list[str]) -> None:
@@ -237,12 +239,13 @@ def many_runs(store: Store, evidence: Evidence, changes: Changes) -> None:
     stored = evidence.frame(STORED, scenario=name)
     complete = [str(run) for run in runs.loc[runs["is_complete"].eq(True), "run_id"]]
     refused = pd.DataFrame(columns=["reason", "runs"])
-    learnt = None
+    learnt, draws = None, DRAWS_OF_MANY
     if len(stored) and len(stored) >= min(MOST_RUNS, len(complete)):
         summaries = stored
         left = len(runs) - len(stored)
+        draws = int(stored["draws"].max())
         st.caption(
-            f"As `flowscope simulate` left it: {count(len(stored), 'run')}, each played {count(stored['draws'].max(), 'time')}"
+            f"As `flowscope simulate` left it: {count(len(stored), 'run')}, each played {count(draws, 'time')}"
             + (f". Not simulated: {left:,} of those selected." if left else ".")
         )
     else:
@@ -269,7 +272,7 @@ def many_runs(store: Store, evidence: Evidence, changes: Changes) -> None:
             parts.table(
                 refused, "Why runs could not be simulated", {"reason": st.column_config.TextColumn(width="large")}
             )
-    how(command(changes, f"--runs {shlex.quote(condition(evidence.selection))}"), learnt)
+    how(command(changes, f"--runs {shlex.quote(condition(evidence.selection))}", draws), learnt)
 
 
 def _simulate_with_progress(store: Store, runs: list[str], changes: Changes) -> Ensemble:
@@ -330,13 +333,15 @@ def _effects(table: pd.DataFrame, changes: Changes) -> None:
 
 def how(line: str, learnt: int | None) -> None:
     """Show the command that gives the same. `learnt`: from how many runs, where the page learnt."""
-    known_from = ""
+    known_from, otherwise = "", ""
     if learnt is not None:
         known_from = f", learnt from {'the newest ' if learnt >= MOST_LEARNT else ''}{count(learnt, 'run')}"
+        if learnt >= MOST_LEARNT:
+            otherwise = f" The page learns from at most the newest {count(MOST_LEARNT, 'run')}, the command from all: where there are more, their figures differ."
     with st.expander("How this was simulated, and the command that does the same"):
         st.markdown(
             "An event queue plays the DAG forward in time with the durations that were recorded, and with what is usual of the platform where nothing "
-            f"was{known_from}. The same without the page; what `--runs` chooses is kept in the "
+            f"was{known_from}.{otherwise} The same without the page; what `--runs` chooses is kept in the "
             "tables `simulations`, `simulated_tasks` and `simulated_invocations`:"
         )
         st.code(line, language="sh", wrap_lines=True)
@@ -383,7 +388,9 @@ def already(evidence: Evidence) -> None:
         return
     parts.table(found, "What was simulated before, by scenario", _ratios(found) | {"median_makespan_error": st.column_config.NumberColumn("median makespan error", format="percent")})  # fmt: skip
     st.caption(
-        "`recorded`: plain replays; `ahead`: each run from what was known before it; `predicted`: by the trained predictor. Times: the median, over runs whose makespan "
+        "`recorded`: plain replays; `ahead`: each run from what was known before it; `ahead; width unknown`: before it was known how many tasks it has; "
+        "`ahead; two static runs` and `recorded; two static runs`: the same work as two runs, which nobody ran, so their error holds what the split itself does; "
+        "`predicted`: by the trained predictor. Error: how far the makespan is from the observed one. Times: the median, over runs whose makespan "
         "the change touches, of the figure with the change over that without."
     )
     parts.downloads(found, "simulated-before")
