@@ -114,18 +114,16 @@ _SHOWN = {
 }  # fmt: skip
 
 
-def _launched_once(figures: pd.DataFrame) -> pd.DataFrame:
-    """Return one launch of each thing: of those of which most was observed (one never ready has no start-up) the first asked for.
+def _launched_once(workers: pd.DataFrame) -> pd.DataFrame:
+    """Return the figures of one launch of each worker: the first that became ready, else the first asked for.
 
-    Launches are in the same order under every metric.
+    Launches of a worker are in the same order under every metric.
     """
-    launch = figures.groupby(["metric", "thing"]).cumcount()
-    if not launch.any():
-        return figures
-    numbered = figures.assign(launch=launch)
-    known = numbered.groupby(["thing", "launch"], as_index=False).agg(seen=("observed", "count"), begun=("observed", "first"))
-    best = known.sort_values(["seen", "begun"], ascending=[False, True], kind="stable").drop_duplicates("thing")
-    return numbered.merge(best[["thing", "launch"]], on=["thing", "launch"]).drop(columns="launch")
+    numbered = workers.assign(launch=workers.groupby(["metric", "thing"]).cumcount())
+    observed = numbered.pivot(index=["thing", "launch"], columns="metric", values="observed").reset_index()
+    observed = observed.assign(never_ready=observed["startup_ms"].isna())
+    first = observed.sort_values(["never_ready", "requested_offset_ms"], kind="stable").drop_duplicates("thing")
+    return numbered.merge(first[["thing", "launch"]], on=["thing", "launch"])
 
 
 def wide(figures: pd.DataFrame, level: str, names: Mapping[str, str], has_change: bool) -> pd.DataFrame:
@@ -134,7 +132,9 @@ def wide(figures: pd.DataFrame, level: str, names: Mapping[str, str], has_change
     `figures` as `beside` gives them; `names` tells what a task or worker is called. Rows are in the order of the first metric.
     Of a worker that was launched twice the launch stands there that simulations start from.
     """
-    own = _launched_once(figures[figures["level"] == level])
+    own = figures[figures["level"] == level]
+    if own.duplicated(["metric", "thing"]).any():
+        own = _launched_once(own)
     sides = {"observed": "observed", "replayed": "replayed"} | ({"simulated": "changed"} if has_change else {})
     if not has_change:
         own = own.assign(replayed=own["simulated"])

@@ -65,7 +65,7 @@ with told as (
         difference_ms is not null and not starts_with(scenario, 'ahead') and not starts_with(scenario, 'recorded') as is_change,
         abs(simulations.makespan_ms - selected_runs.makespan_ms) / nullif(selected_runs.makespan_ms, 0) as error,
         simulations.makespan_ms / nullif(baseline_makespan_ms, 0) as times_makespan,
-        gb_seconds / nullif(baseline_gb_seconds, 0) as times_gb_seconds,
+        simulations.gb_seconds / nullif(baseline_gb_seconds, 0) as times_gb_seconds,
         simulations.cold_starts / nullif(baseline_cold_starts, 0) as times_cold_starts
     from simulations inner join selected_runs on simulations.run_id = selected_runs.run_id
 ),

@@ -192,7 +192,8 @@ def one_run(store: Store, evidence: Evidence, changes: Changes) -> None:
         table = wide(compared, level, names, has_change=is_told)
         parts.table(table.head(5_000), f"{level.capitalize()}s of the run, {'observed, replayed and changed' if is_told else 'observed and replayed'}", _numbers(table))  # fmt: skip
     st.caption(
-        "Times count from the submission. `cold` is 1 for a cold start, 0 for a warm one; simulated: the share of plays in which it is cold."
+        "Times count from the submission. `cold` is 1 for a cold start, 0 for a warm one; simulated: the share of plays in which it is cold. "
+        "A worker that was launched twice stands here once, with the launch that is replayed; the download holds both."
     )
     parts.downloads(compared, "what-if")
     how(command(changes, shlex.quote(run_id), DRAWS), grounds(store.key, store).runs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterator
 from datetime import date
@@ -32,7 +33,9 @@ from app.what_if import (
 )
 from app.what_if_figures import observed_side, side, side_by_side, wide
 from app.what_if_queries import REPLAYING, REPLAYS, SIMULATED, STORED
+from predictors.simulation import commands
 from predictors.simulation.changes import Changes, read_changes
+from predictors.simulation.fan_outs import AHEAD_AS_TWO, RECORDED_AS_TWO, UNSEEN
 from predictors.simulation.rows import Simulated
 from tests.app import dumps
 from tests.predictors.simulation.logs import diamond, home_of, together
@@ -86,12 +89,14 @@ def test_beyond_the_most_runs_are_spread_evenly() -> None:
 
 def test_the_command_that_is_shown_survives_the_shell() -> None:
     changes = read_changes(["planner=it's; rm -rf /"])
-    assert shlex.split(command(changes, shlex.quote("run 1"))) == [
+    assert shlex.split(command(changes, shlex.quote("run 1"), 7)) == [
         "flowscope",
         "simulate",
         "run 1",
         "--set",
         "planner=it's; rm -rf /",
+        "--draws",
+        "7",
     ]
 
 
@@ -149,6 +154,17 @@ def test_gb_seconds_and_cold_starts_say_by_how_much_they_differ() -> None:
     assert (starts(3.0), starts(2.85)) == ("3", "2.85")
 
 
+def test_a_figure_that_is_not_known_differs_by_what_is_unknown() -> None:
+    for changed in (
+        summary("r", gb_seconds=math.nan),
+        summary("r", baseline_gb_seconds=math.nan),
+        summary(
+            "r", gb_seconds=math.nan, baseline_gb_seconds=math.nan, gb_seconds_low=math.nan, gb_seconds_high=math.nan
+        ),
+    ):
+        assert delta(changed, "gb_seconds") == "difference unknown"
+
+
 def test_a_replay_that_is_too_far_off_ends_in_no_answer() -> None:
     observed = {"makespan_ms": 1000.0}
     close = {"makespan_ms": 960.0, "largest_start_error": 0.02, "replays": True}
@@ -177,6 +193,23 @@ def test_with_few_runs_nothing_is_decided() -> None:
     overall = group([summary(f"r{number}") for number in range(5)])
     assert set(effects(overall)["decision"]) == {"undecided"}
     assert "With fewer than 6 runs nothing is decided." in effect_sentence(overall, "memory=1024")
+
+
+def test_gb_seconds_count_where_they_are_known_and_are_unknown_where_of_no_run() -> None:
+    """Of seven runs that are touched two are known to cost half: two are too few to decide."""
+    lost = [summary(f"l{number}", gb_seconds=math.nan, baseline_gb_seconds=math.nan) for number in range(4)]
+    after = summary("after", gb_seconds=math.nan)
+    some = group([*lost, after, *(summary(f"r{number}", gb_seconds=2.0) for number in range(2))])
+    told = effects(some).set_index("label")
+    assert told["n"].to_dict() == {"makespan": 7, "GB-seconds": 2, "cold starts": 7}
+    assert (told.loc["GB-seconds", "value"], told.loc["GB-seconds", "decision"]) == (0.5, "undecided")
+    said = effect_sentence(some, "memory=1024")
+    assert "GB-seconds 0.50x (0.50 to 0.50), undecided (known of 2)" in said
+    assert "makespan 0.80x (0.80 to 0.80), lower;" in said
+    assert said.endswith("With fewer than 6 runs nothing is decided.")
+    none = effect_sentence(group([*lost, after]), "memory=1024")
+    assert "GB-seconds unknown. In brackets" in none
+    assert "nan" not in none
 
 
 def test_what_errs_the_same_way_in_all_runs_is_not_averaged_away() -> None:
@@ -252,6 +285,28 @@ def test_tasks_stand_in_a_row_each_observed_replayed_and_changed() -> None:
     assert alone["start (ms) replayed"].tolist() == [5, 25]
 
 
+def test_a_worker_that_was_launched_twice_stands_in_one_row_with_the_launch_that_is_replayed() -> None:
+    """Of w0 the launch at 5 never became ready, so that at 40 is replayed, not that at 90; of w1 both did, so that at 10 is."""
+    launches = [
+        ("w0", 90.0, 9.0),
+        ("w0", 5.0, None),
+        ("w0", 40.0, 4.0),
+        ("w1", 30.0, 3.0),
+        ("w1", 10.0, 1.0),
+        ("w2", 20.0, 2.0),
+    ]
+    figures = pd.DataFrame(
+        [
+            {"level": "worker", "thing": worker, "metric": metric, "observed": at, "replayed": 0.0, "simulated": 0.0}
+            for worker, requested, startup in launches
+            for metric, at in (("requested_offset_ms", requested), ("startup_ms", startup))
+        ]
+    )
+    table = wide(figures, "worker", {}, has_change=True)
+    found = table[["worker_id", "requested (ms) observed", "start-up (ms) observed"]].to_numpy().tolist()
+    assert sorted(found) == [["w0", 40.0, 4.0], ["w1", 10.0, 1.0], ["w2", 20.0, 2.0]]
+
+
 def test_each_run_is_a_point_in_the_row_of_its_workflow() -> None:
     runs = pd.DataFrame({"run_id": ["a", "b", "c"], "workflow": ["x", None, "x"], "planner": ["p", None, "p"]})
     table = per_run(pd.DataFrame([summary(run) for run in runs["run_id"]]), runs)
@@ -275,6 +330,14 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
         summary("d1", "ahead", makespan_ms=258.0, replays=None),
         summary("d1", "memory=1024"),
         summary("d2", "memory=1024", replays=False, makespan_ms=9000.0, difference_ms=8000.0),
+        summary("d1", UNSEEN, predictor="simulation", replays=None, makespan_ms=774.0, difference_ms=None),
+        summary("d1", AHEAD_AS_TWO, predictor="simulation", replays=None, makespan_ms=645.0),
+        summary("d1", RECORDED_AS_TWO, makespan_ms=1032.0),
+        summary("d1", "predicted", predictor="p", replays=None, makespan_ms=619.2, difference_ms=None),
+        summary("d1", "predicted; memory=1024", predictor="p", replays=None),
+        summary("d1", "sla=p90", gb_seconds=2.0),
+        summary("d2", "sla=p90", gb_seconds=math.nan, baseline_gb_seconds=math.nan),
+        summary("d1", "sla=p95", gb_seconds=math.nan, baseline_gb_seconds=math.nan),
     ]
     invocations = [
         {"run_id": run, "scenario": "recorded", "worker_id": worker, "state": state}
@@ -303,12 +366,30 @@ def test_how_close_replays_come_is_told_from_what_is_stored(reader: Reader) -> N
 
 def test_what_was_simulated_before_leaves_out_of_changes_what_does_not_replay(reader: Reader) -> None:
     table = of_reader(reader).frame(SIMULATED, touched_ms=1.0).set_index("scenario")
+    table = table.loc[["recorded", "ahead", "memory=1024"]]
     assert table["runs"].to_dict() == {"recorded": 2, "ahead": 1, "memory=1024": 1}
     changed = table.loc["memory=1024"]
     assert (changed["touched"], changed["makespan_times"], changed["gb_seconds_times"]) == (1, 0.8, 1.0)
     assert table["median_makespan_error"].fillna(-1).to_dict() == pytest.approx(
         {"recorded": (4 + 258) / 2 / 516, "ahead": 0.5, "memory=1024": -1}
     )
+
+
+def test_what_was_simulated_ahead_or_as_two_static_runs_is_no_change_and_has_an_error(reader: Reader) -> None:
+    """Against the observed 516 ms: 774 is 50 % off, 645 a quarter, 1,032 all of it, 619.2 a fifth."""
+    table = of_reader(reader).frame(SIMULATED, touched_ms=1.0).set_index("scenario")
+    off = {UNSEEN: 0.5, AHEAD_AS_TWO: 0.25, RECORDED_AS_TWO: 1.0, "predicted": 0.2}
+    alike = table.loc[list(off)]
+    assert alike["median_makespan_error"].to_dict() == pytest.approx(off)
+    assert alike[["touched", "makespan_times", "gb_seconds_times", "cold_starts_times"]].isna().all(axis=None)
+    changed = table.loc[["predicted; memory=1024"], ["touched", "makespan_times", "median_makespan_error"]]
+    assert changed.fillna(-1).to_numpy().tolist() == [[1, 0.8, -1]]
+
+
+def test_gb_seconds_that_are_not_known_do_not_count_as_large(reader: Reader) -> None:
+    table = of_reader(reader).frame(SIMULATED, touched_ms=1.0).set_index("scenario")
+    told = table.loc[["sla=p90", "sla=p95"], ["runs", "touched", "gb_seconds_times"]]
+    assert told.fillna(-1).to_numpy().tolist() == [[2, 2, 0.5], [1, 1, -1]]
 
 
 def test_of_the_runs_selected_the_stored_ones_are_read(reader: Reader) -> None:
@@ -327,3 +408,15 @@ def test_a_run_is_simulated_in_this_process_and_one_that_is_not_there_is_refused
     assert replay["makespan_ms"] == pytest.approx(516)
     assert (changed["makespan_ms"], changed["difference_ms"]) == (pytest.approx(416), pytest.approx(-100))
     assert set(ensemble.refused) == {("recorded", "gone"), ("startup_factor=0.5", "gone")}
+
+
+def test_the_page_and_the_command_simulate_the_same(tmp_path: Path) -> None:
+    """As far as this log tells, containers may be warm still after 59 s: both have to look back as far."""
+    home = home_of(tmp_path, together(*(diamond(f"d{number}", 60_000.0 * number) for number in range(7))))
+    half = read_changes(["startup_factor=0.5"])
+    with open_current(home) as found:
+        on_page = simulate_runs(found, learn_newest(found), ["d2"], [half], draws=3)
+        by_command = commands.simulate_runs(home, found, ["d2"], [half], draws=3)
+    ((page,), (command,)) = on_page.simulated, by_command.simulated
+    assert page.summary["draws"] == 3
+    assert page == command

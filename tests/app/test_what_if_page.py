@@ -26,14 +26,17 @@ HALF = {"key": "startup_factor", "value": "0.5"}
 
 def lost(run: str, at_ms: float) -> Rows:
     """A run whose last task left no metrics."""
-    log = diamond(run, at_ms)
+    log = diamond(run, at_ms, engine="octoflows")
     return log | {"tasks": [row for row in log["tasks"] if row["task_id"] != "d"]}
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     """Seven runs that replay, of two workflows, and one that is not complete."""
-    runs = [diamond(f"d{number}", 60_000.0 * number, workflow="v" if number == 6 else "w") for number in range(7)]
+    runs = [
+        diamond(f"d{number}", 60_000.0 * number, engine="octoflows", workflow="v" if number == 6 else "w")
+        for number in range(7)
+    ]
     return home_of(tmp_path_factory.mktemp("what-if"), together(*runs, lost("lost", 600_000.0)))
 
 
@@ -50,7 +53,8 @@ def test_a_run_is_shown_observed_replayed_and_changed(home: Home, monkeypatch: p
     assert "observed 516 ms, replayed 516 ms" in text
     assert metrics(at)["Makespan with the change"] == ("416 ms", "−100 ms")
     assert metrics(at)["Cold starts with the change"] == ("2", "+0")
-    assert "flowscope simulate d3 --set startup_factor=0.5" in text
+    assert "flowscope simulate d3 --set startup_factor=0.5 --draws 20" in text
+    assert "The page learns from at most" not in text
     tasks, workers = (frame.value for frame in at.dataframe[:2])
     last = tasks.iloc[-1]
     sides = ("observed", "replayed", "changed")
@@ -91,7 +95,7 @@ def test_many_runs_are_simulated_and_the_others_told(home: Home, monkeypatch: py
     text = said(at)
     assert "Simulated: 7 of 8 runs, each played 10 times. 1 run left no metrics of every task" in text
     assert "the **7 runs** whose makespan it touches (of 7 that replay): makespan 0.81x (0.81 to 0.81), lower" in text
-    assert "flowscope simulate --runs true --set startup_factor=0.5" in text
+    assert "flowscope simulate --runs true --set startup_factor=0.5 --draws 10" in text
     groups = next(frame.value for frame in at.dataframe if "touched" in frame.value.columns)
     assert groups[["workflow", "runs", "makespan_times"]].to_numpy().tolist() == [
         ["(all)", 7, 0.806], ["v", 1, 0.806], ["w", 6, 0.806],
@@ -99,7 +103,7 @@ def test_many_runs_are_simulated_and_the_others_told(home: Home, monkeypatch: py
     at = visit(home, "what_if", monkeypatch, scope="all selected runs", workflow="v", **HALF)
     assert "With fewer than 6 runs nothing is decided." in said(at)
     line = next(shlex.split(code.value) for code in at.code if code.value.startswith("flowscope simulate"))
-    assert line[2:] == ["--runs", "(list_contains(['v'], workflow))", "--set", "startup_factor=0.5"]
+    assert line[2:] == ["--runs", "(list_contains(['v'], workflow))", "--set", "startup_factor=0.5", "--draws", "10"]
 
 
 def test_what_a_command_simulated_of_as_many_runs_is_shown_instead(
@@ -107,7 +111,7 @@ def test_what_a_command_simulated_of_as_many_runs_is_shown_instead(
 ) -> None:
     """The stored ones say 0.8, where the page would say 1: two gigabytes or one is all the same to these runs."""
     kept = Home(Path(shutil.copytree(home.root, tmp_path / "home", symlinks=True)))
-    rows = [summary(f"d{number}", "memory=2048") for number in range(7)]
+    rows = [summary(f"d{number}", "memory=2048", draws=7) for number in range(7)]
     for stored in (rows[:6], rows):
         with Writer(kept) as writer:
             writer.put_results({"simulations": pa.Table.from_pylist(stored)})
@@ -115,8 +119,55 @@ def test_what_a_command_simulated_of_as_many_runs_is_shown_instead(
         text = said(visit(kept, "what_if", monkeypatch, scope="all selected runs", key="memory", value="2048"))
         if len(stored) < 7:
             assert "`memory=2048` touches the makespan of none of the 7 runs that replay." in text
-    assert "As `flowscope simulate` left it: 7 runs, each played 10 times. Not simulated: 1 of those selected." in text
+    assert "As `flowscope simulate` left it: 7 runs, each played 7 times. Not simulated: 1 of those selected." in text
     assert "makespan 0.80x (0.79 to 0.81), lower" in text
+    assert "flowscope simulate --runs true --set memory=2048 --draws 7" in text
+
+
+@pytest.fixture
+def sizeless(tmp_path: Path) -> Home:
+    """A run that replays, of which no memory was recorded."""
+    log = diamond("sizeless")
+    for table in ("tasks", "invocations"):
+        log[table] = [row | {"memory_mb": None} for row in log[table]]
+    return home_of(tmp_path, log)
+
+
+def test_gb_seconds_of_unknown_memory_are_unknown(sizeless: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = visit(sizeless, "what_if", monkeypatch, run="sizeless", **HALF)
+    assert not at.exception
+    assert metrics(at)["GB-seconds with the change"] == ("unknown", "difference unknown")
+    assert metrics(at)["Makespan with the change"] == ("416 ms", "−100 ms")
+    assert "observed unknown, replayed unknown" in said(at)
+    many = said(visit(sizeless, "what_if", monkeypatch, scope="all selected runs", **HALF))
+    assert "GB-seconds unknown. In brackets" in many
+
+
+def test_where_other_memory_tells_nothing_the_page_says_so_and_shows_the_replay(
+    sizeless: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"key": "memory", "value": "512"}
+    at = visit(sizeless, "what_if", monkeypatch, run="sizeless", **asked)
+    assert not at.exception
+    sentence = "is not recorded, so what other memory does cannot be told."
+    assert f"The memory of a worker of run sizeless {sentence}" in said(at)
+    assert metrics(at)["Makespan replayed"] == ("516 ms", "")
+    assert metrics(at)["GB-seconds replayed"] == ("unknown", "")
+    at = visit(sizeless, "what_if", monkeypatch, scope="all selected runs", **asked)
+    assert "None of these runs can be simulated with this change." in said(at)
+    (reasons,) = (frame.value for frame in at.dataframe if "reason" in frame.value.columns)
+    assert reasons[["reason", "runs"]].to_numpy().tolist() == [[f"The memory of a worker of run … {sentence}", 1]]
+
+
+def test_where_the_page_learns_from_fewer_runs_than_the_command_it_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.what_if.MOST_LEARNT", 2)
+    home = home_of(
+        tmp_path, together(*(diamond(f"n{number}", 60_000.0 * number, engine="octoflows") for number in range(3)))
+    )
+    text = said(visit(home, "what_if", monkeypatch, run="n1", **HALF))
+    assert "learnt from the newest 2 runs. The page learns from at most the newest 2 runs, the command from all" in text
 
 
 def test_without_anything_stored_it_says_how_to_get_it(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +180,10 @@ def test_without_anything_stored_it_says_how_to_get_it(home: Home, monkeypatch: 
 
 def test_names_that_would_be_markup_are_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = together(
-        *(diamond(f"d{number}", 60_000.0 * number, workflow=dumps.HOSTILE, planner=dumps.LONG) for number in range(7))
+        *(
+            diamond(f"d{number}", 60_000.0 * number, engine="octoflows", workflow=dumps.HOSTILE, planner=dumps.LONG)
+            for number in range(7)
+        )
     )
     log["tasks"] = [row | {"function": dumps.HOSTILE} for row in log["tasks"]]
     home = home_of(tmp_path, log)
