@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from predictors.dags import downstream_of
 from predictors.engine_runs import Run
 from predictors.engine_samples import Floats, Quirks
 
@@ -131,10 +132,7 @@ def _in_time(run: Run, wait: Floats, busy: Floats, startup_ms: StartupMs, quirks
     state: list[str | None] = [None] * count
     workers = _Workers(run, np.full(count, -np.inf))
     missing = [len(ups) for ups in run.upstream]
-    downstream: list[list[int]] = [[] for _ in range(count)]
-    for task, ups in enumerate(run.upstream):
-        for up in ups:
-            downstream[up].append(task)
+    downstream = downstream_of(run.upstream)
     ready = [(0.0, task) for task in range(count) if not missing[task]]
     while ready:
         now = ready[0][0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from predictors.dags import levels
 from predictors.engine_samples import Floats
 from predictors.history import History
 
@@ -104,7 +104,7 @@ def _run(
     if edges is not None:
         for up, task in zip(edges["upstream_task_id"], edges["task_id"], strict=True):
             upstream[position[task]].append(position[up])
-    level = _levels(upstream)
+    level = tuple(levels(upstream))
     stored: list[list[float]] = [[] for _ in task_ids]
     memory = _whole(tasks["memory_mb"])
     planned_memory = _whole(tasks["planned_memory_mb"])
@@ -157,24 +157,6 @@ def _starts(starts: pd.DataFrame | None) -> tuple[tuple[str, ...], Floats, Ints]
     if starts is None:
         return (), np.empty(0), np.empty(0, dtype=np.int64)
     return tuple(starts["state"]), _numbers(starts["startup_ms"]), _whole(starts["memory_mb"])
-
-
-def _levels(upstream: list[list[int]]) -> tuple[int, ...]:
-    """Return each task's distance from the roots, along the longest way. Tasks on a circle keep level 0."""
-    downstream: dict[int, list[int]] = defaultdict(list)
-    missing = [len(ups) for ups in upstream]
-    for task, ups in enumerate(upstream):
-        for up in ups:
-            downstream[up].append(task)
-    level = [0] * len(upstream)
-    ready = [task for task, count in enumerate(missing) if not count]
-    for task in ready:
-        for down in downstream[task]:
-            level[down] = max(level[down], level[task] + 1)
-            missing[down] -= 1
-            if not missing[down]:
-                ready.append(down)
-    return tuple(level)
 
 
 def _numbers(column: pd.Series[Any]) -> Floats:

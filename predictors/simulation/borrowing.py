@@ -9,6 +9,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from predictors.dags import downstream_of
 from predictors.simulation.records import Record
 
 FAMILIES = {"uniform": "UniformPlanner", "non-uniform": "NonUniformPlanner", "wukong": "WUKONGPlanner"}
@@ -90,10 +91,7 @@ def match(one: Record, other: Record) -> list[int] | None:
     if count != len(other.upstream):
         return None
     upstream = [*one.upstream, *(tuple(count + up for up in ups) for ups in other.upstream)]
-    downstream: list[list[int]] = [[] for _ in upstream]
-    for task, ups in enumerate(upstream):
-        for up in ups:
-            downstream[up].append(task)
+    downstream = downstream_of(upstream)
     labels = _refined(_numbered([*one.functions, *other.functions]), upstream, downstream)
     while True:
         mine, theirs = labels[:count], labels[count:]

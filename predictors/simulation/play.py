@@ -14,6 +14,7 @@ import random
 from collections import deque
 from dataclasses import dataclass, field
 
+from predictors.dags import downstream_of
 from warehouse.errors import FlowscopeError
 
 UNFINISHED = math.inf
@@ -61,11 +62,7 @@ class Shape:
     workers: int = field(init=False)
 
     def __post_init__(self) -> None:
-        downstream: list[list[int]] = [[] for _ in self.upstream]
-        for task, ups in enumerate(self.upstream):
-            for up in ups:
-                downstream[up].append(task)
-        object.__setattr__(self, "downstream", tuple(map(tuple, downstream)))
+        object.__setattr__(self, "downstream", tuple(map(tuple, downstream_of(self.upstream))))
         object.__setattr__(self, "workers", max(self.worker, default=ANY) + 1)
 
 

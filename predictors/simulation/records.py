@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from predictors.dags import is_acyclic
 from warehouse.connection import Reader
 
 EXIT_MS = 400.0
@@ -176,22 +177,6 @@ def _record(
 
 def _number(value: Any) -> float:
     return math.nan if value is None or isinstance(value, str | bool) else float(value)
-
-
-def is_acyclic(upstream: list[list[int]]) -> bool:
-    """Tell whether every task can come after those it needs."""
-    missing = [len(ups) for ups in upstream]
-    downstream: list[list[int]] = [[] for _ in upstream]
-    for task, ups in enumerate(upstream):
-        for up in ups:
-            downstream[up].append(task)
-    ready = [task for task, count in enumerate(missing) if not count]
-    for task in ready:
-        for down in downstream[task]:
-            missing[down] -= 1
-            if not missing[down]:
-                ready.append(down)
-    return len(ready) == len(upstream)
 
 
 def iterate_workers(record: Record) -> Iterator[tuple[str, list[int]]]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from predictors.dags import downstream_of
 from predictors.simulation.behaviour import Behaviour, size_class, text
 from predictors.simulation.play import ANY, Durations, Played, Rules, Shape, play
 from predictors.simulation.recorded import usual_download
 from predictors.simulation.records import Record
-from predictors.simulation.widths import Stage, descendants, downstream_of
+from predictors.simulation.widths import Stage, descendants
 
 
 def second_part(record: Record, stage: Stage) -> list[bool] | None:

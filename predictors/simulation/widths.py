@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from predictors.dags import downstream_of, levels
 from predictors.simulation.records import Record
 from predictors.simulation.scenarios import CannotSimulate
 
@@ -49,7 +50,7 @@ def varying(fan_outs: Collection[FanOut]) -> set[str]:
 def stages(record: Record) -> list[Stage]:
     """Return the stages of a run, roots first; a task that nothing stands beside is a stage of one."""
     downstream = downstream_of(record.upstream)
-    depth = _depths(record.upstream)
+    depth = levels(record.upstream)
     places: dict[int, list[int]] = {}
     for task, kind in enumerate(_kinds(record.functions, record.upstream, downstream)):
         places.setdefault(kind, []).append(task)
@@ -72,15 +73,6 @@ def descendants(tasks: Sequence[int], downstream: Sequence[Sequence[int]]) -> se
         open_ += [down for down in downstream[task] if down not in found]
         found.update(downstream[task])
     return found
-
-
-def downstream_of(upstream: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Return the tasks that need each task."""
-    downstream: list[list[int]] = [[] for _ in upstream]
-    for task, ups in enumerate(upstream):
-        for up in ups:
-            downstream[up].append(task)
-    return downstream
 
 
 def with_width(record: Record, stage: Stage, width: int) -> tuple[Record, list[int]]:
@@ -178,18 +170,3 @@ def _kinds(
 def _numbered(values: Sequence[Any]) -> list[int]:
     numbers: dict[Any, int] = {}
     return [numbers.setdefault(value, len(numbers)) for value in values]
-
-
-def _depths(upstream: Sequence[Sequence[int]]) -> list[int]:
-    """Return how many tasks are before each on the longest way to it."""
-    depth = [0] * len(upstream)
-    missing = [len(ups) for ups in upstream]
-    downstream = downstream_of(upstream)
-    ready = [task for task, count in enumerate(missing) if not count]
-    for task in ready:
-        for down in downstream[task]:
-            depth[down] = max(depth[down], depth[task] + 1)
-            missing[down] -= 1
-            if not missing[down]:
-                ready.append(down)
-    return depth

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from predictors.dags import is_acyclic
 from predictors.simulation.play import ANY, Prewarm
 from predictors.simulation.recorded import shape_as_planned, shape_as_run
-from predictors.simulation.records import Prewarming, Record, is_acyclic, iterate_workers, read_records
+from predictors.simulation.records import Prewarming, Record, iterate_workers, read_records
 from tests.predictors.simulation.logs import EDGES, Rows, diamond, home_of, instant, run_log, together
 from warehouse.connection import open_current
 

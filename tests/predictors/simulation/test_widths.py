@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from predictors.simulation.records import Record, is_acyclic
+from predictors.dags import is_acyclic
+from predictors.simulation.records import Record
 from predictors.simulation.scenarios import CannotSimulate
 from predictors.simulation.widths import Stage, branches, fan_out, learned, stages, varying, with_width
 from tests.predictors.simulation.fans import NAN, fan, prewarm, record
