@@ -24,7 +24,7 @@ from predictors.simulation.borrowing import Lenders
 from predictors.simulation.changes import Changes
 from predictors.simulation.ensembles import Ensemble, simulate_all
 from predictors.simulation.knowledge import Knowledge, learn, pool_ms
-from predictors.simulation.records import read_records
+from predictors.simulation.records import read_records, why_not_read
 from predictors.simulation.scenarios import REPLAYS_WITHIN
 from warehouse.connection import Reader
 from warehouse.schema import literal
@@ -65,8 +65,7 @@ def simulate_runs(
     records = read_records(reader, runs, pool_ms=pool_ms(reader, scenarios))
     ensemble = simulate_all(records, grounds.lenders, scenarios, grounds.knowledge, draws=draws, seed=0)
     for run in sorted(set(runs) - {record.run_id for record in records}):
-        why = f"Run {run} has no submission time, no sink, or a DAG that bites its own tail."
-        ensemble.refused.update({(changes.name, run): why for changes in scenarios})
+        ensemble.refused.update({(changes.name, run): why_not_read(run) for changes in scenarios})
     return ensemble
 
 

@@ -49,7 +49,7 @@ class Recorded:
             execution_contention=behaviour.execution_contention,
             startup_contention=behaviour.contention_of_starts(record),
         )
-        return shape, Recording(record, shape, ids, behaviour).durations(), rules
+        return shape, Recording(record, behaviour).durations(shape, ids), rules
 
     def seconds_per_100_tasks(self) -> float:
         """Play every run once. Return seconds for each 100 tasks."""

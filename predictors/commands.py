@@ -29,6 +29,7 @@ from predictors.simulation.ensembles import Ensemble
 from predictors.simulation.knowledge import keep_alives, pool_ms
 from predictors.simulation.records import read_records
 from predictors.targets import DOWNLOAD, EXECUTION, STARTUP, STARTUP_GIVEN_STATE, TIMES, UPLOAD, Target
+from predictors.training import knew
 from predictors.training import train as train_on
 from warehouse.connection import open_current
 from warehouse.errors import FlowscopeError
@@ -185,11 +186,8 @@ def predict(
     predictor, card = registry.load(home, version)
     if runs or (tasks and tasks.is_dir()):
         history = _of_runs(home, runs) if runs else _of_folder(opened, tasks, home)
-        if runs and (history.runs["submitted_at"] <= pd.Timestamp(card["data"]["last_submitted_at"])).any():
-            click.echo(
-                "The model was trained when these runs were known. Hint: flowscope evaluate predicts each without them.",
-                err=True,
-            )
+        if runs and (told_of := knew(card, history.runs["submitted_at"])):
+            click.echo(told_of, err=True)
         answer = _rounded(predictor.predict_runs(history, levels))
         if metrics:
             answer = answer[answer["metric"].isin(metrics)]

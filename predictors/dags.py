@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 
 Upstream = Sequence[Sequence[int]]
 
@@ -42,3 +42,26 @@ def levels(upstream: Upstream) -> list[int]:
         for down in downstream[task]:
             level[down] = max(level[down], level[task] + 1)
     return level
+
+
+def numbered(values: Iterable[Hashable]) -> list[int]:
+    """Return a number for each value, the same for equal ones, in the order of their first appearance."""
+    numbers: dict[Hashable, int] = {}
+    return [numbers.setdefault(value, len(numbers)) for value in values]
+
+
+def refined(
+    labels: list[int], upstream: Upstream, downstream: Upstream, gathered: Callable[[Iterable[int]], Hashable]
+) -> list[int]:
+    """Tell tasks apart by the labels of what they need and of what needs them, until that tells no more apart.
+
+    `gathered` makes one value of the labels of several tasks: `frozenset` if it does not matter how many there are of each.
+    """
+    while True:
+        finer = numbered(
+            (label, gathered(labels[up] for up in ups), gathered(labels[down] for down in downs))
+            for label, ups, downs in zip(labels, upstream, downstream, strict=True)
+        )
+        if len(set(finer)) == len(set(labels)):
+            return finer
+        labels = finer

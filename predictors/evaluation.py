@@ -33,11 +33,10 @@ def evaluate(
     runs = len(prepared.runs)
     blocks = steps(runs)
     tables, foreseen = [], [np.full(_tasks_before(prepared, blocks[0][0]), np.nan)] if blocks else []
-    for end, predicted, output in replay(prepared, blocks, Errors(), seed):
+    for (first, end), (_, predicted, output) in zip(blocks, replay(prepared, blocks, Errors(), seed), strict=True):
         tables += [rows_of(prepared, _name(each), each) for each in predicted]
         foreseen.append(output)
         if ahead:
-            first = next(block[0] for block in blocks if block[1] == end)
             tables += [rows_of(prepared, SIMULATION, each) for each in ahead.block(first, end, predicted)]
         progress(MODEL, end, runs)
     if blocks:

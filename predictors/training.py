@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -150,3 +150,11 @@ def importance(prepared: Prepared, models: Models, target: Target, first: int, s
 
 def _share(value: npt.ArrayLike) -> float:
     return round(float(np.asarray(value)), 4)
+
+
+def knew(card: Mapping[str, Any], submitted: Iterable[pd.Timestamp]) -> str:
+    """Return a sentence where a model, by its card, may have learnt from runs submitted then; '' where it cannot."""
+    last = pd.Timestamp(card["data"]["last_submitted_at"])
+    if not any(each <= last for each in submitted):
+        return ""
+    return "The model was trained when these runs were known. Hint: flowscope evaluate predicts each without them."

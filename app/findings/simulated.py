@@ -19,9 +19,7 @@ from app.findings.matching import METRICS
 from app.findings.statistics import Interval, paired_ratio
 from app.plain import plain
 from app.units import count, figure, ratio
-
-TOUCHED_MS = 1.0
-"""A change that moves a run's makespan by less does not touch it."""
+from predictors.simulation.beside import TOUCHED_MS
 
 NOTICED = 0.05
 """A change of cold starts by a smaller share is in the table `simulations` only."""

@@ -321,6 +321,11 @@ class Behaviour:
         """Return what each of SETUP usually takes (ms) where the run was."""
         return self.setup.get(text(record.environment), self.setup[""])
 
+    def between(self, record: Record) -> dict[str, Any]:
+        """Return what usually lies between the phases of a run, as the fields of `Durations` that are not of single tasks."""
+        gaps = {kind: self.gap(kind, record) for kind in ("local", "next", "told", "request", "submit", "kept")}
+        return {"setup": self.setup_of(record), **gaps}
+
     def startup(self, level: float, state: str, record: Record, memory_mb: float) -> float:
         """Return a quantile of the work of a start (ms)."""
         return self.starts.at(level, state, text(record.environment), _whole(memory_mb))

@@ -9,7 +9,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from predictors.dags import downstream_of
+from predictors.dags import downstream_of, numbered, refined
 from predictors.simulation.records import Record
 
 FAMILIES = {"uniform": "UniformPlanner", "non-uniform": "NonUniformPlanner", "wukong": "WUKONGPlanner"}
@@ -92,7 +92,7 @@ def match(one: Record, other: Record) -> list[int] | None:
         return None
     upstream = [*one.upstream, *(tuple(count + up for up in ups) for ups in other.upstream)]
     downstream = downstream_of(upstream)
-    labels = _refined(_numbered([*one.functions, *other.functions]), upstream, downstream)
+    labels = refined(numbered([*one.functions, *other.functions]), upstream, downstream, _counted)
     while True:
         mine, theirs = labels[:count], labels[count:]
         if sorted(mine) != sorted(theirs):
@@ -102,27 +102,12 @@ def match(one: Record, other: Record) -> list[int] | None:
             break
         pair = (open_, count + theirs.index(mine[open_]))
         chosen = [(label, place in pair) for place, label in enumerate(labels)]
-        labels = _refined(_numbered(chosen), upstream, downstream)
+        labels = refined(numbered(chosen), upstream, downstream, _counted)
     matched = [theirs.index(label) for label in mine]
     if any({matched[up] for up in ups} != set(other.upstream[matched[task]]) for task, ups in enumerate(one.upstream)):
         return None
     return matched
 
 
-def _refined(labels: list[int], upstream: Sequence[Sequence[int]], downstream: Sequence[Sequence[int]]) -> list[int]:
-    """Tell tasks apart by the labels of what they need and of what needs them, until that tells no more apart."""
-    while True:
-        refined = _numbered(
-            [
-                (label, tuple(sorted(labels[up] for up in ups)), tuple(sorted(labels[down] for down in downs)))
-                for label, ups, downs in zip(labels, upstream, downstream, strict=True)
-            ]
-        )
-        if len(set(refined)) == len(set(labels)):
-            return refined
-        labels = refined
-
-
-def _numbered(values: Sequence[Hashable]) -> list[int]:
-    numbers: dict[Hashable, int] = {}
-    return [numbers.setdefault(value, len(numbers)) for value in values]
+def _counted(labels: Iterable[int]) -> Hashable:
+    return tuple(sorted(labels))

@@ -17,7 +17,7 @@ from predictors.simulation.changes import KEYS, REPORTED, Changes, read_changes
 from predictors.simulation.ensembles import Ensemble, simulate_all
 from predictors.simulation.knowledge import learn, pool_ms
 from predictors.simulation.predicted import Quantiles, past_spread, predict_tasks
-from predictors.simulation.records import Record, read_records
+from predictors.simulation.records import Record, read_records, why_not_read
 from warehouse.connection import Reader, open_current
 from warehouse.errors import FlowscopeError
 from warehouse.home import Home
@@ -179,7 +179,7 @@ def _unreadable(reader: Reader, runs: set[str]) -> dict[str, str]:
         raise FlowscopeError(
             f'No run {min(missing)} in the warehouse. Hint: flowscope sql "select run_id from run_summary".'
         )
-    return {run: f"Run {run} has no submission time, no sink, or a DAG that bites its own tail." for run in runs}
+    return {run: why_not_read(run) for run in runs}
 
 
 def tell_refused(ensemble: Ensemble, asked: int) -> None:

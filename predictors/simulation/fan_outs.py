@@ -12,7 +12,6 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -23,9 +22,9 @@ from predictors.simulation.knowledge import Knowledge
 from predictors.simulation.play import Durations, Rules, Shape, Stuck, play
 from predictors.simulation.predicted import Drawn, Quantiles
 from predictors.simulation.recorded import Recording, shape_ahead, shape_as_run
-from predictors.simulation.records import EXIT_MS, Record
+from predictors.simulation.records import Record
 from predictors.simulation.rows import Simulated, compared, summed
-from predictors.simulation.scenarios import REPLAYS_WITHIN, CannotSimulate, replay_error
+from predictors.simulation.scenarios import REPLAYS_WITHIN, CannotSimulate, draw, number_of, replay_error
 from predictors.simulation.two_runs import play_two, second_part, with_transfers
 from predictors.simulation.widths import FanOut, fan_out, learned, stages, varying, with_width
 
@@ -78,7 +77,7 @@ class FanOuts:
     def _unseen(self, run: Foreseen, shares: dict[FanOut, float]) -> list[Simulated]:
         """Play stand-ins of fan-outs drawn in proportion to their shares. Only what is known at the submission is asked of `run`."""
         behaviour = self._knowledge.behaviour
-        chance = np.random.default_rng([self._seed, _number(run.record.run_id), UNSEEN_DRAWS])
+        chance = np.random.default_rng([self._seed, number_of(run.record.run_id), UNSEEN_DRAWS])
         drawn = (np.arange(UNSEEN_DRAWS) + chance.random()) / UNSEEN_DRAWS
         places = np.searchsorted(np.cumsum(list(shares.values()))[:-1], drawn, side="right").tolist()
         fan_outs = list(shares)
@@ -93,7 +92,7 @@ class FanOuts:
             deviates = Drawn.of(chance, len(one.record.task_ids))
             takes = one.quantiles.durations(one.record, shape, behaviour, deviates, levels)
             try:
-                played.append(play(shape, takes, self._rules(run.record, phase)))
+                played.append(play(shape, takes, self._knowledge.rules(run.record, phase)))
             except Stuck:
                 return []
         if not played:
@@ -141,9 +140,14 @@ class FanOuts:
         found = self._both(run, AHEAD_AS_TWO, shape, scenes, is_second, run.output_bytes.tolist())
         if record.is_complete:
             shape, ids = shape_as_run(record)
-            takes = Recording(record, shape, ids, behaviour).durations()
+            takes = Recording(record, behaviour).durations(shape, ids)
             found += self._both(
-                run, RECORDED_AS_TWO, shape, [(takes, self._rules(record, 0.5))], is_second, record.output_bytes
+                run,
+                RECORDED_AS_TWO,
+                shape,
+                [(takes, self._knowledge.rules(record, 0.5))],
+                is_second,
+                record.output_bytes,
             )
         return found
 
@@ -171,23 +175,14 @@ class FanOuts:
         return [Simulated(summary, [], [])]
 
     def _as_ahead(self, record: Record, shape: Shape, quantiles: Quantiles) -> list[tuple[Durations, Rules]]:
-        """Return the very draws that `Simulator` makes of the run as one, in its order: two runs then differ by the split alone."""
-        chance, tasks = np.random.default_rng([self._seed, _number(record.run_id)]), len(record.task_ids)
-        scenes = []
-        for _ in range(self._draws):
-            phase, levels, _memory = float(chance.random()), chance.random(2 * tasks).tolist(), chance.normal()
-            takes = quantiles.durations(record, shape, self._knowledge.behaviour, Drawn.of(chance, tasks), levels)
-            scenes.append((takes, self._rules(record, phase)))
-            chance.integers(2**31)
-        return scenes
-
-    def _rules(self, record: Record, phase: float) -> Rules:
-        behaviour = self._knowledge.behaviour
-        keep_alive_ms, sweep_ms = self._knowledge.keep_alive.get((record.engine, record.environment), (0.0, 0.0))
-        return Rules(
-            exit_ms=EXIT_MS, keep_alive_ms=keep_alive_ms, sweep_ms=sweep_ms, sweep_phase=phase,
-            execution_contention=behaviour.execution_contention, startup_contention=behaviour.contention_of_starts(record),
-        )  # fmt: skip
+        """Return the very draws that are made of the run as one: two runs then differ by the split alone."""
+        return [
+            (
+                quantiles.durations(record, shape, self._knowledge.behaviour, one.drawn, one.level),
+                self._knowledge.rules(record, one.phase),
+            )
+            for one in draw(record, self._draws, self._seed)
+        ]
 
     def _summary(self, run: Foreseen, scenario: str, predictor: str, draws: int) -> dict[str, Any]:
         same = {"predictor": predictor, "seed": self._seed}
@@ -236,7 +231,3 @@ def _split(record: Record, functions: set[str]) -> list[bool] | None:
 
 def _tasks(of: FanOut) -> int:
     return sum(count for _, count in of)
-
-
-def _number(run_id: str) -> int:
-    return int.from_bytes(sha256(run_id.encode()).digest()[:8])

@@ -12,7 +12,8 @@ import numpy as np
 from predictors.simulation.behaviour import Behaviour, measure, waited
 from predictors.simulation.changes import Changes
 from predictors.simulation.memory import MemoryEffects
-from predictors.simulation.records import POOL_MS, Record, iterate_workers
+from predictors.simulation.play import Rules
+from predictors.simulation.records import EXIT_MS, POOL_MS, Record, iterate_workers
 from warehouse.connection import Reader
 
 ENGINE_KEEP_ALIVE_MS = {"octoflows": (7000.0, 7000.0 / 3)}
@@ -27,6 +28,18 @@ class Knowledge:
     memory: MemoryEffects
     keep_alive: dict[tuple[str | None, str | None], tuple[float, float]]
     most_at_once: int
+
+    def rules(self, record: Record, phase: float) -> Rules:
+        """Return how the platform works where the run was; `phase`: when free containers are looked for."""
+        keep_alive_ms, sweep_ms = self.keep_alive.get((record.engine, record.environment), (0.0, 0.0))
+        return Rules(
+            exit_ms=EXIT_MS,
+            keep_alive_ms=keep_alive_ms,
+            sweep_ms=sweep_ms,
+            sweep_phase=phase,
+            execution_contention=self.behaviour.execution_contention,
+            startup_contention=self.behaviour.contention_of_starts(record),
+        )
 
 
 def learn(reader: Reader, records: Sequence[Record]) -> Knowledge:

@@ -9,7 +9,6 @@ from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from predictors import registry
 from predictors.history import read_history
@@ -17,6 +16,7 @@ from predictors.names import MODEL
 from predictors.simulation.behaviour import Behaviour
 from predictors.simulation.play import ANY, Durations, Shape
 from predictors.simulation.records import Record
+from predictors.training import knew
 from warehouse.connection import Reader
 from warehouse.home import Home
 
@@ -80,13 +80,7 @@ class Quantiles:
             ],
             cold=starts["cold"],
             warm=starts["warm"],
-            setup=behaviour.setup_of(record),
-            local=behaviour.gap("local", record),
-            next=behaviour.gap("next", record),
-            told=behaviour.gap("told", record),
-            request=behaviour.gap("request", record),
-            submit=behaviour.gap("submit", record),
-            kept=behaviour.gap("kept", record),
+            **behaviour.between(record),
         )
 
     def _each(self, shape: Shape, task: int, together: float) -> list[float]:
@@ -106,8 +100,8 @@ def predict_tasks(
     Raises `NoModel` where nothing was trained.
     """
     predictor, card = registry.load(home)
-    if any(record.submitted_at <= pd.Timestamp(card["data"]["last_submitted_at"]) for record in records):
-        tell("The model was trained when these runs were known. Hint: flowscope evaluate predicts each without them.")
+    if told := knew(card, [record.submitted_at for record in records]):
+        tell(told)
     history = read_history(reader).only([record.run_id for record in records])
     answers = predictor.predict_runs(history, (0.5, 0.9))
     answers = answers[(answers["level"] == "task") & answers["metric"].isin(METRICS)]

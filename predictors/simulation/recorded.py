@@ -69,65 +69,53 @@ class Recording:
     Executions and start-ups are the work that, beside each other as recorded, took what is recorded.
     """
 
-    def __init__(self, record: Record, shape: Shape, ids: tuple[str, ...], behaviour: Behaviour) -> None:
-        self._record, self._shape, self._ids, self._behaviour = record, shape, ids, behaviour
+    def __init__(self, record: Record, behaviour: Behaviour) -> None:
+        self._record, self._behaviour = record, behaviour
         column = CONTENTIONS.index(behaviour.contention_of_starts(record))
         launches = {worker: one for worker, one in record.launches.items() if one.ready > one.requested}
         works = works_of([(one.requested, one.ready) for one in launches.values()])
         self._start = {
             (worker, launches[worker].state): work[column] for worker, work in zip(launches, works, strict=True)
         }
-        self._usual = self._durations()
-
-    def durations(self, level: Sequence[float] | None = None) -> Durations:
-        """Return the durations; `level`: of each worker, which quantile of the usual start-ups it takes in the state it was not
-        recorded in, the median if not given.
-        """
-        if level is None:
-            return self._usual
-        return replace(self._usual, cold=self._starts("cold", level), warm=self._starts("warm", level))
-
-    def _durations(self) -> Durations:
-        record, behaviour = self._record, self._behaviour
+        self._execution = [0.0] * len(record.task_ids)
         column = CONTENTIONS.index(behaviour.execution_contention)
-        execution = [0.0] * len(record.task_ids)
         for on_worker, works in execution_works(record):
             for task, work in zip(on_worker, works, strict=True):
-                execution[task] = work[column]
-        download = [
+                self._execution[task] = work[column]
+        self._download = [
             [
                 ms if math.isfinite(ms) else usual_download(behaviour, record, size)
                 for ms, size in zip(took, sizes, strict=True)
             ]
             for took, sizes in zip(record.upstream_ms, record.upstream_bytes, strict=True)
         ]
-        middle = [0.5] * len(self._ids)
+
+    def durations(self, shape: Shape, ids: tuple[str, ...], level: Sequence[float] | None = None) -> Durations:
+        """Return the durations on the workers of a shape; `level`: of each worker, which quantile of the usual start-ups it takes
+        in the state it was not recorded in, the median if not given.
+        """
+        record = self._record
+        levels = [0.5] * len(ids) if level is None else level
         return Durations(
-            execution=execution,
+            execution=list(self._execution),
             upload=[known(ms) for ms in record.upload],
             counters=[known(ms) for ms in record.counters],
             invocation=[known(ms) for ms in record.invocation],
-            download=download,
+            download=self._download,
             stored=list(record.stored_ms),
             overhead=[_overhead(record, task) for task in range(len(record.task_ids))],
-            cold=self._starts("cold", middle),
-            warm=self._starts("warm", middle),
-            setup=behaviour.setup_of(record),
-            local=behaviour.gap("local", record),
-            next=behaviour.gap("next", record),
-            told=behaviour.gap("told", record),
-            request=behaviour.gap("request", record),
-            submit=behaviour.gap("submit", record),
-            kept=behaviour.gap("kept", record),
+            cold=self._starts("cold", shape, ids, levels),
+            warm=self._starts("warm", shape, ids, levels),
+            **self._behaviour.between(record),
         )
 
-    def _starts(self, state: str, level: Sequence[float]) -> list[float]:
+    def _starts(self, state: str, shape: Shape, ids: tuple[str, ...], level: Sequence[float]) -> list[float]:
         """Return what each worker's start takes in a state: as recorded in that state, else a usual one of that level."""
         return [
             self._start[worker, state]
             if (worker, state) in self._start
-            else self._behaviour.startup(level[place], state, self._record, self._shape.memory_mb[place])
-            for place, worker in enumerate(self._ids)
+            else self._behaviour.startup(level[place], state, self._record, shape.memory_mb[place])
+            for place, worker in enumerate(ids)
         ]
 
 

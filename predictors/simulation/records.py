@@ -116,6 +116,11 @@ def read_records(reader: Reader, runs: Collection[str] | None = None, *, pool_ms
     return records
 
 
+def why_not_read(run_id: str) -> str:
+    """Say why a run of the warehouse is not among those that are read."""
+    return f"Run {run_id} has no submission time, no sink, or a DAG that bites its own tail."
+
+
 def _by_run(rows: list[tuple[Any, ...]]) -> dict[str, list[tuple[Any, ...]]]:
     """Return rows, which are in order of their first column, the run, by that."""
     return {run: [row[1:] for row in of_run] for run, of_run in groupby(rows, itemgetter(0))}

@@ -18,7 +18,7 @@ from predictors.simulation.memory import MemoryEffects
 from predictors.simulation.play import ANY, Durations, Played, Rules, Shape, Stuck, play
 from predictors.simulation.predicted import Drawn, Quantiles
 from predictors.simulation.recorded import Recording, shape_ahead, shape_as_planned, shape_as_run, with_uploads
-from predictors.simulation.records import EXIT_MS, Record
+from predictors.simulation.records import Record
 from predictors.simulation.rows import Simulated, compared, invocation_rows, summed, task_rows
 from warehouse.errors import FlowscopeError
 
@@ -61,27 +61,27 @@ class Simulator:
             )
         self._record, self._knowledge, self._predicted = record, knowledge, predicted
         self._same = {"predictor": predictor, "seed": seed}
-        chance = np.random.default_rng([seed, int.from_bytes(sha256(record.run_id.encode()).digest()[:8])])
-        tasks = len(record.task_ids)
-        self._luck = [_Luck.by_chance(chance, tasks) if draws > 1 else _Luck.middle() for _ in range(draws)]
+        self._luck = draw(record, draws, seed)
+
+    @cached_property
+    def _recording(self) -> Recording:
+        return Recording(self._record, self._knowledge.behaviour)
 
     @cached_property
     def _replay(self) -> tuple[_Scene, list[Played]]:
         """The run with its recorded durations, where what is not recorded is as it usually is."""
-        scene = _scene(self._record, self._record, Changes(), self._knowledge, [_Luck.middle()], None)
+        scene = self._recorded(self._record, Changes(), [Luck.middle()], is_on_plan=False)
         return scene, scene.played()
 
     @cached_property
     def _unchanged(self) -> tuple[_Scene, list[Played]]:
-        scene = _scene(self._record, self._record, Changes(), self._knowledge, self._luck, self._predicted)
+        scene = self._scene(self._record, Changes(), is_on_plan=False)
         return scene, scene.played()
 
     @cached_property
-    def _as_planned(self) -> list[Played]:
+    def _on_plan(self) -> list[Played]:
         """The run on the workers that its own plan chose, so that a borrowed plan is held against one played the same way."""
-        return _scene(
-            self._record, replace(self._record), Changes(), self._knowledge, self._luck, self._predicted
-        ).played()
+        return self._scene(self._record, Changes(), is_on_plan=True).played()
 
     def simulate(self, changes: Changes, planned: Record) -> Simulated:
         """Play the run with what is changed; `planned` is the run as it is planned then (`replanned`); where that is another plan, the run replays only if it does so
@@ -102,9 +102,10 @@ class Simulator:
     def _simulate(self, changes: Changes, planned: Record) -> Simulated:
         record, is_recorded = self._record, self._predicted is None
         if changes:
-            scene = _scene(record, planned, changes, self._knowledge, self._luck, self._predicted)
+            is_borrowed = planned is not record
+            scene = self._scene(planned, changes, is_on_plan=is_borrowed)
             after = scene.played()
-            before = self._unchanged[1] if planned is record else self._as_planned
+            before = self._on_plan if is_borrowed else self._unchanged[1]
         else:
             scene, after = self._replay if is_recorded else self._unchanged
             before = after
@@ -120,21 +121,62 @@ class Simulator:
         }
         if is_recorded:
             replayed = self._replay[1][0]
-            played = (
-                [replayed] if planned is record else [replayed, *sorted(before, key=_makespan)[len(before) // 2 :][:1]]
-            )
+            played = [replayed] if planned is record else [replayed, _middle(before)]
             summary["replays"] = all(replay_error(record, each) <= REPLAYS_WITHIN for each in played)
             if not changes:
                 summary["largest_start_error"] = largest_start_error(record, replayed)
-        middle = sorted(after, key=_makespan)[len(after) // 2]
+        middle = _middle(after)
         cold = [float(np.mean([each.state[place] == "cold" for each in after])) for place in range(len(scene.ids))]
         return Simulated(
             summary, task_rows(record, name, scene.ids, middle), invocation_rows(record, name, scene.ids, middle, cold)
         )
 
+    def _scene(self, planned: Record, changes: Changes, *, is_on_plan: bool) -> _Scene:
+        """Return the run ready to be played in each draw; `is_on_plan`: on the workers of the plan that `planned` has."""
+        if self._predicted is None:
+            return self._recorded(planned, changes, self._luck, is_on_plan=is_on_plan)
+        record, knowledge = self._record, self._knowledge
+        shape, ids = shape_as_planned(planned) if is_on_plan else shape_ahead(record, knowledge.behaviour)
+        worked_mb = _memory_of_tasks(shape)
+        shape = _changed(shape, changes)
+        durations = [
+            self._predicted.durations(record, shape, knowledge.behaviour, one.drawn, one.level) for one in self._luck
+        ]
+        return self._ready(shape, ids, durations, worked_mb, changes, self._luck)
 
-def _makespan(played: Played) -> float:
-    return played.makespan_ms
+    def _recorded(self, planned: Record, changes: Changes, luck: Sequence[Luck], *, is_on_plan: bool) -> _Scene:
+        """Return the run with its recorded durations ready to be played."""
+        record = self._record
+        shape, ids = shape_as_planned(planned) if is_on_plan else shape_as_run(planned)
+        shape = _changed(shape, changes)
+        durations = [self._recording.durations(shape, ids, one.level) for one in luck]
+        if is_on_plan:
+            durations = [with_uploads(takes, record, shape, self._knowledge.behaviour) for takes in durations]
+        return self._ready(shape, ids, durations, record.memory_mb, changes, luck)
+
+    def _ready(
+        self, shape: Shape, ids: tuple[str, ...], durations: Sequence[Durations], worked_mb: Sequence[float], changes: Changes,
+        luck: Sequence[Luck],
+    ) -> _Scene:  # fmt: skip
+        """Return a scene with what is changed in durations, which tasks had with `worked_mb`, and rules."""
+        functions, effects, factor = (
+            self._record.functions,
+            self._knowledge.memory,
+            float(changes.get("startup_factor", 1.0)),
+        )
+        scaled = [
+            _scaled(takes, functions, worked_mb, shape, effects, one.memory, factor)
+            for takes, one in zip(durations, luck, strict=True)
+        ]
+        rules = [
+            _ruled(replace(self._knowledge.rules(self._record, one.phase), seed=one.seed), changes) for one in luck
+        ]
+        return _Scene(shape, ids, scaled, rules)
+
+
+def _middle(played: Sequence[Played]) -> Played:
+    """Return the draw whose makespan is the median."""
+    return sorted(played, key=lambda each: each.makespan_ms)[len(played) // 2]
 
 
 def replay_error(record: Record, replayed: Played) -> float:
@@ -149,7 +191,7 @@ def largest_start_error(record: Record, replayed: Played) -> float:
 
 
 @dataclass(frozen=True)
-class _Luck:
+class Luck:
     """What one draw leaves to chance: when sweeps happen, the level of each start that is not recorded, the effect of memory, and
     the durations if they are predicted.
     """
@@ -161,15 +203,30 @@ class _Luck:
     seed: int
 
     @staticmethod
-    def middle() -> _Luck:
-        return _Luck(0.5, None, 0.0, None, 0)
+    def middle() -> Luck:
+        """Return what usually happens."""
+        return Luck(0.5, None, 0.0, None, 0)
 
     @staticmethod
-    def by_chance(chance: np.random.Generator, tasks: int) -> _Luck:
-        return _Luck(
+    def by_chance(chance: np.random.Generator, tasks: int) -> Luck:
+        """Draw for a run of so many tasks."""
+        return Luck(
             float(chance.random()), chance.random(2 * tasks), float(chance.normal()), Drawn.of(chance, tasks),
             int(chance.integers(2**31)),
         )  # fmt: skip
+
+
+def draw(record: Record, draws: int, seed: int) -> list[Luck]:
+    """Return the luck of each draw of a run: the same for the same run and seed; of a single one what is usual."""
+    if draws == 1:
+        return [Luck.middle()]
+    chance = np.random.default_rng([seed, number_of(record.run_id)])
+    return [Luck.by_chance(chance, len(record.task_ids)) for _ in range(draws)]
+
+
+def number_of(run_id: str) -> int:
+    """Return a number for a run that is the same in every process."""
+    return int.from_bytes(sha256(run_id.encode()).digest()[:8])
 
 
 def replanned(record: Record, changes: Changes, lenders: Lenders) -> Record:
@@ -187,51 +244,20 @@ def replanned(record: Record, changes: Changes, lenders: Lenders) -> Record:
     return planned
 
 
-def _scene(
-    record: Record, planned: Record, changes: Changes, knowledge: Knowledge, luck: Sequence[_Luck], predicted: Quantiles | None
-) -> _Scene:  # fmt: skip
-    """Return a run ready to be played. `planned` differs from `record` where another run's plan is borrowed."""
-    behaviour = knowledge.behaviour
-    is_open = predicted is not None or planned is not record
-    if predicted is not None and planned is record:
-        shape, ids = shape_ahead(record, behaviour)
-    else:
-        shape, ids = shape_as_planned(planned) if is_open else shape_as_run(planned)
-    worked_mb = record.memory_mb if predicted is None else _memory_of_tasks(shape)
-    shape = _changed(shape, changes)
-    factor = float(changes.get("startup_factor", 1.0))
-    durations, rules = [], []
-    keep_alive_ms, sweep_ms = knowledge.keep_alive.get((record.engine, record.environment), (0.0, 0.0))
+def _ruled(rules: Rules, changes: Changes) -> Rules:
+    """Return the rules with what is changed in them."""
     if keep_alive_s := changes.get("keep_alive_s"):
-        keep_alive_ms, sweep_ms = 1000 * keep_alive_s, 1000 * keep_alive_s / 3 if sweep_ms else 0.0
-    recording = None if predicted is not None else Recording(record, shape, ids, behaviour)
-    for one in luck:
-        if predicted is not None:
-            takes = predicted.durations(record, shape, behaviour, one.drawn, one.level)
-        elif recording is not None:
-            takes = recording.durations(one.level)
-        if is_open and predicted is None:
-            takes = with_uploads(takes, record, shape, behaviour)
-        takes = _scaled(takes, record.functions, worked_mb, shape, knowledge.memory, one.memory, factor)
-        durations.append(takes)
-        rules.append(
-            Rules(
-                exit_ms=EXIT_MS,
-                keep_alive_ms=keep_alive_ms,
-                sweep_ms=sweep_ms,
-                sweep_phase=one.phase,
-                reuse=changes.get("reuse", "most-recent").replace("-", " "),
-                max_workers=changes.get("max_workers", math.inf),
-                task_limit=changes.get("worker.task_limit", math.inf),
-                execution_contention=behaviour.execution_contention,
-                startup_contention=behaviour.contention_of_starts(record),
-                preload=changes.get("optimization.preload") != "off",
-                duplicate=changes.get("optimization.taskdup") != "off",
-                prewarm=changes.get("optimization.prewarm", "as assigned"),
-                seed=one.seed,
-            )
-        )
-    return _Scene(shape, ids, durations, rules)
+        keep_alive_ms = 1000 * keep_alive_s
+        rules = replace(rules, keep_alive_ms=keep_alive_ms, sweep_ms=keep_alive_ms / 3 if rules.sweep_ms else 0.0)
+    return replace(
+        rules,
+        reuse=changes.get("reuse", "most-recent").replace("-", " "),
+        max_workers=changes.get("max_workers", math.inf),
+        task_limit=changes.get("worker.task_limit", math.inf),
+        preload=changes.get("optimization.preload") != "off",
+        duplicate=changes.get("optimization.taskdup") != "off",
+        prewarm=changes.get("optimization.prewarm", "as assigned"),
+    )
 
 
 def _changed(shape: Shape, changes: Changes) -> Shape:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from predictors.dags import downstream_of, levels
+from predictors.dags import downstream_of, levels, numbered, refined
 from predictors.simulation.records import Record
 from predictors.simulation.scenarios import CannotSimulate
 
@@ -51,8 +51,9 @@ def stages(record: Record) -> list[Stage]:
     """Return the stages of a run, roots first; a task that nothing stands beside is a stage of one."""
     downstream = downstream_of(record.upstream)
     depth = levels(record.upstream)
+    kinds = refined(numbered(record.functions), record.upstream, downstream, frozenset)
     places: dict[int, list[int]] = {}
-    for task, kind in enumerate(_kinds(record.functions, record.upstream, downstream)):
+    for task, kind in enumerate(kinds):
         places.setdefault(kind, []).append(task)
     in_order = sorted(places.values(), key=lambda tasks: (depth[tasks[0]], tasks[0]))
     return [Stage(record.functions[members[0]], tuple(members)) for members in in_order]
@@ -148,25 +149,3 @@ def _named(worker: str | None, copy: int, own: set[str]) -> str | None:
 
 def _suffix(copy: int) -> str:
     return f"~{copy}" if copy else ""
-
-
-def _kinds(
-    functions: Sequence[str], upstream: Sequence[Sequence[int]], downstream: Sequence[Sequence[int]]
-) -> list[int]:
-    """Return numbers that tell tasks apart by function and by the kinds of what they need and of what needs them, not by how many."""
-    kinds = _numbered(functions)
-    while True:
-        finer = _numbered(
-            [
-                (kind, frozenset(kinds[up] for up in ups), frozenset(kinds[down] for down in downs))
-                for kind, ups, downs in zip(kinds, upstream, downstream, strict=True)
-            ]
-        )
-        if len(set(finer)) == len(set(kinds)):
-            return finer
-        kinds = finer
-
-
-def _numbered(values: Sequence[Any]) -> list[int]:
-    numbers: dict[Any, int] = {}
-    return [numbers.setdefault(value, len(numbers)) for value in values]
