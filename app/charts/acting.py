@@ -5,7 +5,7 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-from app.charts.base import Drawn
+from app.charts.base import PHONE, Drawn
 from app.plain import label
 
 BOUNDS = ("at the earliest", "at the latest")
@@ -24,7 +24,7 @@ def windows(frame: pd.DataFrame) -> Drawn:
     between = between.rename(columns=dict(zip(BOUNDS, ("low", "seconds"), strict=True)))
     x = alt.X("seconds:Q", title="After the worker was ready (s)", axis=alt.Axis(tickCount=6, grid=True))
     y = alt.Y("share:Q", title="Had acted (%)", axis=alt.Axis(format="%", values=[0, 0.25, 0.5, 0.75, 1]))
-    color = alt.Color("shown:N", legend=alt.Legend(title=None, orient="top"))
+    color = alt.Color("shown:N", legend=alt.Legend(title=None, orient="top", columns=alt.ExprRef(f"{PHONE} ? 1 : 2")))
     dash = alt.StrokeDash(
         "bound:N", scale=alt.Scale(domain=list(BOUNDS), range=list(_DASHES)), legend=alt.Legend(title=None, orient="bottom")
     )  # fmt: skip
