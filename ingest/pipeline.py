@@ -200,7 +200,7 @@ class _Reading:
 
     def _opened(self, item: Item, stack: ExitStack) -> tuple[FileRecord, Read]:
         content = stack.enter_context(self.source.open(item, self.home.staging))
-        recognised = recognise(content, item.key, self.wanted)
+        recognised = recognise(content, item.key, self.wanted, place=item.uri, staging=self.home.staging)
         record = _record(self.source.uri, item, recognised.format, content if isinstance(content, Path) else None)
         return record, lambda: _counted(recognised.read(), self.progress)
 

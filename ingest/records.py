@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+SURROGATES = re.compile("[\ud800-\udfff]")
+"""Halves of characters, which a text of Python may hold and UTF-8 may not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,20 @@ class Keyspace(Protocol):
 
     def values(self, keys: list[str]) -> Iterator[tuple[str, bytes]]:
         """The values of those keys, in any order; a key that is gone is left out."""
+
+
+def clean(text: str) -> str:
+    """Return the text with each lone surrogate replaced: Arrow holds UTF-8 only."""
+    return SURROGATES.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+class Refused(Exception):
+    """A value or a line that cannot become rows. `reason` is one of the reject reasons."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
 
 
 Content = Path | Keyspace

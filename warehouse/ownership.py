@@ -37,7 +37,7 @@ def claim(connection: duckdb.DuckDBPyConnection, dumps: Mapping[str, str], table
     with registered(connection, "loaded", _as_files(dumps)):
         connection.execute(
             "insert into internal.claims"
-            " select run_id, dump, file_id, count(*), cast(current_timestamp as timestamp)"
+            " select run_id, dump, file_id, count(*), cast(current_timestamp as timestamp) + to_microseconds(any_value(place))"
             f" from ({' union all '.join(rows)}) join loaded using (file_id) group by run_id, dump, file_id"
         )
 
@@ -136,7 +136,14 @@ def note_duplicates(connection: duckdb.DuckDBPyConnection, runs: Iterable[str]) 
 
 
 def _as_files(dumps: Mapping[str, str]) -> pa.Table:
-    return pa.table({"file_id": pa.array(dumps.keys(), pa.string()), "dump": pa.array(dumps.values(), pa.string())})
+    """Return the files, their dumps, and the order in which they were loaded."""
+    return pa.table(
+        {
+            "file_id": pa.array(dumps.keys(), pa.string()),
+            "dump": pa.array(dumps.values(), pa.string()),
+            "place": pa.array(range(len(dumps)), pa.int64()),
+        }
+    )
 
 
 def _as_table(runs: Iterable[str]) -> pa.Table:

@@ -83,6 +83,11 @@ TABLES: tuple[Table, ...] = (
             ),
             ("submitted_at", "TIMESTAMP", "when the client submitted the run"),
             (
+                "finished_at",
+                "TIMESTAMP",
+                "when the run ended, where the source records the run itself and not only its tasks",
+            ),
+            (
                 "environment",
                 "VARCHAR",
                 "where it ran: a gateway, a region, a machine. Containers are shared within one",
@@ -173,8 +178,17 @@ TABLES: tuple[Table, ...] = (
             ("billed_ms", "DOUBLE", "billed duration"),
             ("max_memory_mb", "DOUBLE", "largest memory in use, in MB"),
             ("initial_task_ids", "VARCHAR[]", "tasks the worker was launched with"),
-            ("status", "VARCHAR", "how it ended"),
+            (
+                "status",
+                "VARCHAR",
+                "how it ended: 'succeeded', 'failed', 'killed' or the source's own word; NULL: not said",
+            ),
             ("error_type", "VARCHAR", "class of the error"),
+            (
+                "logs_dropped",
+                "BOOLEAN",
+                "whether the platform says that it lost log lines around it, so that what is missing proves nothing",
+            ),
             ("phases", "MAP(VARCHAR, DOUBLE)", "further phases in ms, by name"),
         ),
     ),
@@ -524,5 +538,7 @@ REJECT_REASONS: dict[str, str] = {
     "wrong_class": "the value is not of the class its key demands",
     "too_large": "it is larger than what is read",
     "too_deep": "it nests deeper than what is read",
+    "not_the_format": "the line is not of the form that its format has",
+    "out_of_range": "a number or an instant that cannot be: a negative duration, a year outside 2000 to 2199",
 }
 """Why something is refused: the closed list behind `rejects.reason`."""

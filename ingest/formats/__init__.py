@@ -1,4 +1,4 @@
-"""What bytes mean: flowdump and octoflows. The format is recognised from the content."""
+"""What bytes mean: flowdump, octoflows, and what the adapters read. The format is recognised from the content."""
 
 from __future__ import annotations
 
@@ -6,13 +6,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ingest.adapters import ADAPTERS
+from ingest.adapters.adapter import Document, batches
 from ingest.formats import flowdump, octoflows
 from ingest.records import Content
 from ingest.sources.rdb import RdbKeyspace
 from warehouse.batches import Batch
 from warehouse.errors import SourceError
 
-FORMATS = {"flowdump": flowdump.PARSER_VERSION, "octoflows": octoflows.PARSER_VERSION}
+_ADAPTERS = {adapter.NAME: adapter for adapter in ADAPTERS}
+
+FORMATS = {
+    "flowdump": flowdump.PARSER_VERSION,
+    "octoflows": octoflows.PARSER_VERSION,
+    **{adapter.NAME: adapter.PARSER_VERSION for adapter in ADAPTERS},
+}
 """The formats by name, and the version of each one's reader."""
 
 
@@ -22,6 +30,8 @@ class Recognised:
 
     format: str
     content: Content
+    place: str
+    staging: Path
 
     def read(self) -> Iterable[Batch]:
         """Read the content from its beginning."""
@@ -29,24 +39,36 @@ class Recognised:
             return octoflows.read(self.content)
         if self.format == "octoflows":
             return octoflows.read(RdbKeyspace(self.content))
-        return flowdump.read(self.content)
+        if self.format == "flowdump":
+            return flowdump.read(self.content)
+        return batches(_ADAPTERS[self.format].read, Document(self.content, self.place, self.staging))
 
 
-def recognise(content: Content, name: str, wanted: str | None) -> Recognised:
-    """Tell the format of some content. `wanted` names it instead. Raises `SourceError` where no reader fits."""
+def recognise(content: Content, name: str, wanted: str | None, *, place: str, staging: Path) -> Recognised:
+    """Tell the format of some content. `wanted` names it instead, `place` is the whole address.
+
+    Raises `SourceError` where no reader fits.
+    """
     if not isinstance(content, Path):
-        return Recognised("octoflows", content)
+        return Recognised("octoflows", content, place, staging)
     if content.stat().st_size == 0:
         raise SourceError("empty", f"{name} is empty.")
-    if wanted:
-        return Recognised(wanted, content)
-    with content.open("rb") as file:
-        head = file.read(5)
-    if head == b"REDIS":
-        return Recognised("octoflows", content)
-    if flowdump.recognise(content):
-        return Recognised("flowdump", content)
+    return Recognised(wanted or _format_of(content, name, place, staging), content, place, staging)
+
+
+def _format_of(path: Path, name: str, place: str, staging: Path) -> str:
+    with path.open("rb") as file:
+        if file.read(5) == b"REDIS":
+            return "octoflows"
+    if flowdump.is_named(path) and flowdump.recognise(path):
+        return "flowdump"
+    head = Document(path, place, staging).head()
+    for adapter in ADAPTERS:
+        if adapter.recognise(head):
+            return adapter.NAME
+    if flowdump.recognise(path):
+        return "flowdump"
     raise SourceError(
         "unknown_format",
-        f"{name} has no known format. Hint: Parquet, JSON lines and Redis RDB files are read; tags go to --tags.",
+        f"{name} has no known format. Hint: {', '.join(FORMATS)} are read (docs/adapters.md); tags go to --tags.",
     )

@@ -19,6 +19,11 @@ PARSER_VERSION = 1
 _NAME = re.compile(rf"^({'|'.join(FACTS)})(-.*)?\.(parquet|jsonl|jsonl\.gz|ndjson|json)$")
 
 
+def is_named(path: Path) -> bool:
+    """Whether the file's name begins with that of a table, as in a flowdump."""
+    return _NAME.match(path.name) is not None
+
+
 def recognise(path: Path) -> bool:
     """Whether the file's first bytes are those of Parquet or of a JSON object."""
     head = _head(path)

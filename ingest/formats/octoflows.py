@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from ingest.formats.octoflows_fields import Refused, clean, describe, instant_of
+from ingest.formats.octoflows_fields import describe, instant_of
 from ingest.formats.octoflows_rows import (
     NAME,
     TASK_ID,
@@ -29,7 +29,7 @@ from ingest.formats.octoflows_rows import (
     usage_rows,
 )
 from ingest.formats.pickles import PickleRefused, Record, read_pickle
-from ingest.records import Keyspace
+from ingest.records import Keyspace, Refused, clean
 from warehouse.batches import Batch, Reject, Rows, Skipped, UnknownFields
 
 PARSER_VERSION = 2

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import math
-import re
 import struct
 from collections import Counter
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ingest.formats.pickles import Global, Record, Value
+from ingest.records import SURROGATES, Refused, clean
 
 MAX_TEXT = 1_000
 MAX_TEXTS = 10_000
@@ -26,7 +26,6 @@ MAX_UNKNOWN_NAMES = 1_000
 _BIGINT, _INTEGER = 2**63, 2**31
 _EPOCH = datetime(1970, 1, 1)  # naive UTC, as every instant in the tables
 _EARLIEST, _LATEST = (datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in (2000, 2200))
-_SURROGATES = re.compile("[\ud800-\udfff]")
 _NUMPY_CODES = ("f2", "f4", "f8", "b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
 _NUMPY_FORMATS = dict(zip(_NUMPY_CODES, "efd?bhiqBHIQ", strict=True))
 
@@ -69,15 +68,6 @@ KNOWN_FIELDS = {
     ),
 }
 """The engine's metric classes and the fields they are known to have, stored or not."""
-
-
-class Refused(Exception):
-    """A value that cannot become rows. `reason` is one of the reject reasons."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
 
 
 class Fields:
@@ -275,14 +265,9 @@ def instant_of(epoch_ms: float) -> datetime | None:
 
 def identifier(value: Value, where: str) -> str:
     """Return a text that names something. It is never altered, so that two names stay two."""
-    if not isinstance(value, str) or len(value) > MAX_TEXT or _SURROGATES.search(value):
+    if not isinstance(value, str) or len(value) > MAX_TEXT or SURROGATES.search(value):
         raise Refused("wrong_type", f"{where} holds {describe(value)} where the name of something should be")
     return value
-
-
-def clean(text: str) -> str:
-    """Return the text with each lone surrogate replaced: Arrow holds UTF-8 only."""
-    return _SURROGATES.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def summary(value: Value) -> str | int | float | bool | None:

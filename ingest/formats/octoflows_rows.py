@@ -15,8 +15,6 @@ from typing import Any
 from ingest.formats.octoflows_fields import (
     Effort,
     Fields,
-    Refused,
-    clean,
     describe,
     enum_value,
     identifier,
@@ -24,6 +22,7 @@ from ingest.formats.octoflows_fields import (
     summary,
 )
 from ingest.formats.pickles import Global, Record, Value
+from ingest.records import Refused, clean
 
 UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 NAME = r"[^+\s\x00-\x1f\ud800-\udfff]{1,200}"

@@ -3,7 +3,8 @@
 -- Where containers have no names: warm if the container that `container_reuse` found had been idle no longer than the keep-alive's lower
 -- bound; cold if it had been idle for the upper bound or longer, or if there was none, once the burn-in is over. The burn-in is the first
 -- keep-alive (upper bound, else the longest reuse seen) of a log: containers may be warm from before it. All else is 'unknown',
--- and unknown_because says why: 'never_ready', 'contested', 'near_keep_alive', 'burn_in', 'keep_alive_unknown'.
+-- and unknown_because says why: 'never_ready', 'contested', 'near_keep_alive', 'burn_in', 'keep_alive_unknown', 'logs_dropped'
+-- (the platform lost log lines around it).
 with bases as (
     select 'labels' as basis
     union all
@@ -26,7 +27,8 @@ bounded as (
         keep_alive.lower_ms,
         keep_alive.upper_ms,
         coalesce(keep_alive.upper_ms, greatest(keep_alive.lower_ms, reuses.longest_reuse_ms)) as burn_in_ms,
-        worker_times.outcome
+        worker_times.outcome,
+        worker_times.logs_dropped
     from reuses
     cross join bases
     inner join worker_times on reuses.invocation_id = worker_times.invocation_id
@@ -39,6 +41,7 @@ judged as (
     select
         *,
         case
+            when logs_dropped then 'logs_dropped'
             when matched_by = 'container' then 'warm'
             when outcome = 'never_ready' and not is_container_named then 'never_ready'
             when is_just_freed and not is_container_named then 'contested'

@@ -1,11 +1,13 @@
 -- What each run was and what it took. One row per run, incomplete ones included (is_complete says so; NULL: its DAG is
 -- unknown). Sums are over the task attempts and workers that left metrics and count a phase that did not happen as 0;
 -- they are NULL where nothing was left. makespan_ms: from submission until the sink's output was available and its
--- workers were told; NULL where it left no metrics or failed. cold_starts, warm_starts and unknown_starts are those of
+-- workers were told; where the source names no sink or the sink left no metrics, until the end that it records of the run itself; NULL
+-- where neither is known or the sink failed. cold_starts, warm_starts and unknown_starts are those of
 -- `cold_starts` (reported where the source says, else inferred); NULL where the source records no workers, whose number
 -- then is that of the tasks' workers. gb_seconds_derived: memory times active_ms of `worker_active_periods`, or the
 -- start-up of a worker that left no task; those that never became ready are left out of it, so it is a lower bound
--- where workers died. failed_tasks: tasks whose last attempt is recorded as failed. killed_workers: workers that say
+-- where workers died. cost_usd: of the billed duration where the source records it, else of gb_seconds_derived, at the environment's price
+-- per GB-second, plus that of the invocations. failed_tasks: tasks whose last attempt is recorded as failed. killed_workers: workers that say
 -- so, and those of unknown status that never became ready, never finished and left no task. In the recorded dumps (540
 -- runs, 4,299 workers) every one of the 4,272 workers that became ready left a task, and the 27 others left none and
 -- stand in 19 of the 21 incomplete runs. A death after a worker's last task leaves no trace, and a worker given up
@@ -56,17 +58,31 @@ launched as (
             cast(periods.memory_mb as double) / 1024
             * coalesce(periods.active_ms, case when periods.tasks = 0 then periods.startup_ms end) / 1000
         ) as gb_seconds_derived,
+        sum(
+            cast(periods.memory_mb as double) / 1024 * coalesce(
+                invocations.billed_ms, periods.active_ms, case when periods.tasks = 0 then periods.startup_ms end
+            ) / 1000
+        ) as gb_seconds_billed,
         count(case when periods.outcome in ('killed', 'never_ready') then 1 end) as killed_workers
     from worker_active_periods as periods
     inner join cold_starts on periods.invocation_id = cold_starts.invocation_id
+    inner join invocations on periods.invocation_id = invocations.invocation_id
     group by periods.run_id
 ),
 
 sink as (
-    select runs.run_id, task_times.finish_offset_ms + coalesce(task_times.invocation_ms, 0) as makespan_ms
+    select
+        runs.run_id,
+        case
+            when task_times.status in ('failed', 'killed') then null
+            else coalesce(
+                task_times.finish_offset_ms + coalesce(task_times.invocation_ms, 0),
+                cast(date_diff('microsecond', runs.submitted_at, runs.finished_at) as double) / 1000
+            )
+        end as makespan_ms
     from runs
-    inner join task_times on runs.run_id = task_times.run_id and runs.sink_task_id = task_times.task_id
-    where task_times.is_last_attempt and (task_times.status is null or task_times.status not in ('failed', 'killed'))
+    left join task_times
+        on runs.run_id = task_times.run_id and runs.sink_task_id = task_times.task_id and task_times.is_last_attempt
 ),
 
 tags as (
@@ -121,7 +137,7 @@ select
     runs.gb_seconds,
     launched.gb_seconds_derived,
     runs.cpu_seconds,
-    launched.gb_seconds_derived * coalesce(here.gb_second_usd, everywhere.gb_second_usd)
+    launched.gb_seconds_billed * coalesce(here.gb_second_usd, everywhere.gb_second_usd)
     + launched.workers * coalesce(here.request_usd, everywhere.request_usd) as cost_usd,
     coalesce(done.failed_tasks, 0) as failed_tasks,
     coalesce(launched.killed_workers, 0) as killed_workers

@@ -3,18 +3,21 @@
 -- before the request (two clocks disagreeing). active_ms: request to released_at, start-up INCLUDED. busy_ms: the union of its
 -- tasks' intervals, from started_at to released_at, within that time; idle_ms: neither starting nor busy. outcome: the recorded
 -- status, else 'worked' (left a task), 'never_ready' (requested, never ready, left nothing) or 'no_tasks' (ready, left nothing);
--- NULL: it ended, nothing else is known. task_before_ready: a task seems to start before its worker was ready (machines' clocks
+-- NULL: it ended, nothing else is known. A source that does not record the request has ready_at in its place as requested_at: the
+-- order of arrivals stands; startup_ms, active_ms and idle_ms are NULL. task_before_ready: a task seems to start before its worker was ready (machines' clocks
 -- differ; kept as recorded). engine and environment are those of its run, NULL where the run is unknown.
 with ends as (
     select
         invocations.*,
+        coalesce(invocations.requested_at, invocations.ready_at) as asked_at,
         runs.engine,
         runs.environment,
         owned.first_task_at,
         owned.last_task_at,
         coalesce(owned.tasks, 0) as tasks,
         case
-            when coalesce(invocations.finished_at, owned.last_task_at) >= invocations.requested_at
+            when coalesce(invocations.finished_at, owned.last_task_at)
+                >= coalesce(invocations.requested_at, invocations.ready_at)
                 then coalesce(invocations.finished_at, owned.last_task_at)
         end as released_at
     from invocations
@@ -36,7 +39,7 @@ intervals as (
     select
         ends.invocation_id,
         ends.ready_at,
-        greatest(invocation_tasks.started_at, ends.requested_at) as begins_at,
+        greatest(invocation_tasks.started_at, ends.asked_at) as begins_at,
         least(invocation_tasks.released_at, ends.released_at) as ends_at
     from ends
     inner join invocation_tasks on ends.invocation_id = invocation_tasks.invocation_id
@@ -85,7 +88,7 @@ select
     environment,
     function,
     memory_mb,
-    requested_at,
+    asked_at as requested_at,
     ready_at,
     first_task_at,
     last_task_at,
@@ -108,5 +111,6 @@ select
     container_id,
     reported_state,
     init_ms,
+    logs_dropped,
     file_id
 from measured

@@ -1,0 +1,8 @@
+"""Formats of other engines and platforms, one module each. A module listed here is recognised and read like any other."""
+
+from __future__ import annotations
+
+from ingest.adapters.adapter import Adapter
+
+ADAPTERS: tuple[Adapter, ...] = ()
+"""The adapters, asked in this order."""
