@@ -280,6 +280,28 @@ def test_a_label_is_trusted_before_an_init_duration_before_a_container():
     }
 
 
+def test_where_log_lines_were_lost_a_missing_label_proves_nothing():
+    seen = [
+        worker("a", 0, 1000, container_id="c1"),
+        worker("b", 2000, 2500, container_id="c1", logs_dropped=True),
+        worker("c", 4000, 5000, container_id="c1", logs_dropped=True, init_ms=50.0),
+        worker("d", 6000, 7000, container_id="c1", logs_dropped=False),
+    ]
+    found = states(seen)
+    assert found["b"] == ("unknown", "container", "logs_dropped")
+    assert found["c"] == ("cold", "init", None)  # what the platform did say stands
+    assert found["d"] == ("warm", "container", None)
+
+
+def test_starts_whose_request_is_not_recorded_are_ordered_by_when_they_were_ready():
+    seen = [worker("a", 0, 1000), worker("b", 3000, 3500)]
+    for row in seen:
+        row["requested_at"] = None
+    rows = by_name("container_reuse", seen)
+    found = {name: (row["requested_at"], row["matched_invocation_id"], row["idle_ms"]) for name, row in rows.items()}
+    assert found == {"a": (at(100), None, None), "b": (at(3100), "a", 2100)}  # free since 1000
+
+
 def test_a_container_first_seen_is_cold_only_after_the_burn_in():
     """Reused after 3 s at most: what is first seen in the first 3 s of the log may have been warm before it."""
     rows = [

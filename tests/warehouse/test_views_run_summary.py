@@ -50,6 +50,21 @@ def test_makespan_is_that_of_the_sinks_last_attempt():
     assert summary(tasks=[*TASKS, SINK | {"attempt": 2, "started_at": at(4000)}])["makespan_ms"] == 4500
 
 
+@pytest.mark.parametrize(
+    ("run", "tasks", "makespan"),
+    [
+        (RUN | {"sink_task_id": None}, TASKS, 7000),  # no sink is named: the end that the source records
+        (RUN, [FIRST], 7000),  # the sink left no metrics
+        (RUN, [FIRST, SINK | {"started_at": None}], 7000),
+        (RUN, TASKS, 2500),  # the sink says when it ended
+        (RUN, [FIRST, SINK | {"status": "failed"}], None),
+        (RUN | {"submitted_at": None, "sink_task_id": None}, TASKS, None),
+    ],
+)
+def test_makespan_ends_as_the_run_is_recorded_to_end_where_no_sink_tells(run: Row, tasks: list[Row], makespan):
+    assert summary(run | {"finished_at": at(7000)}, tasks=tasks)["makespan_ms"] == makespan
+
+
 EDGES = [{"run_id": "r", "upstream_task_id": "a", "task_id": "b"}]
 
 
@@ -182,6 +197,18 @@ def test_cost_is_priced_per_environment_else_by_default(environment, prices: lis
     row = summary(RUN | {"environment": environment}, invocations=ends, prices=prices)
     assert row["gb_seconds_derived"] == pytest.approx(6)
     assert row["cost_usd"] == (None if cost is None else pytest.approx(cost))
+
+
+def test_cost_is_of_the_billed_duration_where_there_is_one():
+    billed = WORKER | {"finished_at": at(1100), "billed_ms": 3000.0}
+    row = summary(
+        tasks=TASKS,
+        invocations=[billed, WORKERS[1]],
+        prices=[{"environment": "here", "gb_second_usd": 1.0, "request_usd": 10.0}],
+    )
+    # active: 100 to 1100 and 1100 to 2500, at 2 GB; billed is the first for 3 s
+    assert row["gb_seconds_derived"] == pytest.approx(2 * (1.0 + 1.4))
+    assert row["cost_usd"] == pytest.approx(2 * (3.0 + 1.4) + 2 * 10)
 
 
 def test_an_environment_priced_by_two_sources_has_one_row_and_the_later_price():

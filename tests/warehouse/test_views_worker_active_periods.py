@@ -94,6 +94,13 @@ def test_what_became_of_a_worker(worker: Row, tasks: list[Row], outcome: str | N
     assert period(worker, *tasks)["outcome"] == outcome
 
 
+def test_without_a_recorded_request_only_the_end_and_the_work_are_known():
+    worker = {"requested_at": None, "finished_at": at(3000)}
+    row = period(worker, TASK)
+    assert (row["requested_at"], row["released_at"]) == (at(900), at(3000))  # asked for no later than it was ready
+    assert [row[name] for name in ("startup_ms", "active_ms", "busy_ms", "idle_ms")] == [None] * 4
+
+
 def test_a_worker_launched_twice_has_the_tasks_started_after_each_request():
     again = WORKER | {"invocation_id": "i2", "requested_at": at(5000), "ready_at": at(5500)}
     tasks = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from functools import cache
+from functools import cache, partial
 from itertools import permutations
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -156,6 +156,13 @@ def test_on_a_tie_the_later_dump_stands(home: Home) -> None:
         put(writer, "first", *rows_of_runs("r", tasks=1, label="first"))
         put(writer, "later", *rows_of_runs("r", tasks=1, label="later"))
         assert workflows(writer) == {"r": "later"}
+
+
+@pytest.mark.parametrize("files", [("first", "later"), ("z", "a")])
+def test_of_two_dumps_read_in_one_transaction_the_later_stands_on_a_tie(home: Home, files: tuple[str, str]) -> None:
+    with Writer(home) as writer:
+        writer.replace_all([(record(name), partial(rows_of_runs, "r", tasks=1, label=name)) for name in files])
+        assert workflows(writer) == {"r": files[1]}
 
 
 def test_a_file_that_lost_only_some_of_its_runs_stays_loaded_and_counts_them(home: Home) -> None:
