@@ -35,6 +35,7 @@ COMMANDS = {
     "forget": "ingest.commands:forget",
     "ingest": "ingest.commands:ingest",
     "predict": "predictors.commands:predict",
+    "record": "ingest.recording.commands:record",
     "report": "app.report_commands:report",
     "sql": "warehouse.commands:sql",
     "status": "warehouse.commands:status",
@@ -127,10 +128,11 @@ def _say_interrupted() -> NoReturn:
 def main() -> None:
     """Run the command line and exit."""
     arguments = sys.argv[1:]
-    debug = "--debug" in arguments
+    own = arguments.index("--") if "--" in arguments else len(arguments)  # what follows is another command's
+    debug = "--debug" in arguments[:own]
     try:
         cli.main(
-            args=[argument for argument in arguments if argument != "--debug"],
+            args=[argument for argument in arguments[:own] if argument != "--debug"] + arguments[own:],
             prog_name="flowscope",
             obj=_opened,
             standalone_mode=False,
