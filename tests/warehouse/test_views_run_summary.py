@@ -58,6 +58,8 @@ def test_makespan_is_that_of_the_sinks_last_attempt():
         (RUN, [FIRST, SINK | {"started_at": None}], 7000),
         (RUN, TASKS, 2500),  # the sink says when it ended
         (RUN, [FIRST, SINK | {"status": "failed"}], None),
+        (RUN | {"sink_task_id": None}, [FIRST | {"status": "killed"}, SINK], None),
+        (RUN | {"sink_task_id": None}, [FIRST | {"status": "killed"}, FIRST | {"attempt": 2}, SINK], 7000),
         (RUN | {"submitted_at": None, "sink_task_id": None}, TASKS, None),
     ],
 )
@@ -85,6 +87,13 @@ EDGES = [{"run_id": "r", "upstream_task_id": "a", "task_id": "b"}]
 def test_a_run_is_complete_when_every_task_of_its_dag_left_metrics(expected, edges, tasks, answer):
     row = summary(RUN | {"expected_tasks": expected}, edges=edges, tasks=tasks)
     assert (row["is_complete"], row["tasks_expected"], row["tasks_seen"]) == answer
+
+
+def test_a_run_without_a_dag_is_complete_where_its_end_is_recorded():
+    run = RUN | {"expected_tasks": None, "finished_at": at(7000)}
+    assert summary(run, tasks=TASKS)["is_complete"] is True
+    assert summary(run)["is_complete"] is None  # no task is known either
+    assert summary(run, tasks=[FIRST], edges=EDGES)["is_complete"] is False
 
 
 def test_sums_are_over_attempts_and_count_a_phase_that_did_not_happen_as_zero():

@@ -1,8 +1,8 @@
--- What each run was and what it took. One row per run, incomplete ones included (is_complete says so; NULL: its DAG is
--- unknown). Sums are over the task attempts and workers that left metrics and count a phase that did not happen as 0;
+-- What each run was and what it took. One row per run, incomplete ones included (is_complete says so: every task of its DAG left
+-- metrics; where the source records no DAG, true if it records the end of the run, for nothing says that a task is missing, else NULL). Sums are over the task attempts and workers that left metrics and count a phase that did not happen as 0;
 -- they are NULL where nothing was left. makespan_ms: from submission until the sink's output was available and its
 -- workers were told; where the source names no sink or the sink left no metrics, until the end that it records of the run itself; NULL
--- where neither is known or the sink failed. cold_starts, warm_starts and unknown_starts are those of
+-- where neither is known, or the sink, or without one any task's last attempt, failed or was killed. cold_starts, warm_starts and unknown_starts are those of
 -- `cold_starts` (reported where the source says, else inferred); NULL where the source records no workers, whose number
 -- then is that of the tasks' workers. gb_seconds_derived: memory times active_ms of `worker_active_periods`, or the
 -- start-up of a worker that left no task; those that never became ready are left out of it, so it is a lower bound
@@ -26,6 +26,7 @@ with done as (
         try_cast(sum(inputs_bytes) as bigint) as input_bytes,
         try_cast(sum(output_bytes) as bigint) as output_bytes,
         count(case when is_last_attempt and status = 'failed' then 1 end) as failed_tasks,
+        count(case when is_last_attempt and status in ('failed', 'killed') then 1 end) as tasks_lost,
         min(planner) as planner
     from task_times
     group by run_id
@@ -74,14 +75,11 @@ sink as (
     select
         runs.run_id,
         case
-            when task_times.status in ('failed', 'killed') then null
-            else coalesce(
-                task_times.finish_offset_ms + coalesce(task_times.invocation_ms, 0),
-                cast(date_diff('microsecond', runs.submitted_at, runs.finished_at) as double) / 1000
-            )
+            when coalesce(task_times.status, '') not in ('failed', 'killed')
+                then task_times.finish_offset_ms + coalesce(task_times.invocation_ms, 0)
         end as makespan_ms
     from runs
-    left join task_times
+    inner join task_times
         on runs.run_id = task_times.run_id and runs.sink_task_id = task_times.task_id and task_times.is_last_attempt
 ),
 
@@ -116,9 +114,19 @@ select
     runs.environment,
     tags.tags,
     runs.submitted_at,
-    sink.makespan_ms,
-    coalesce(done.tasks_seen, 0) >= coalesce(runs.expected_tasks, dag.tasks_in_edges)
-    and coalesce(dag.tasks_missing, 0) = 0 as is_complete,
+    coalesce(
+        sink.makespan_ms,
+        case
+            when coalesce(done.tasks_lost, 0) = 0
+                then cast(date_diff('microsecond', runs.submitted_at, runs.finished_at) as double) / 1000
+        end
+    ) as makespan_ms,
+    case
+        when runs.expected_tasks is null and dag.run_id is null
+            then case when runs.finished_at is not null and done.run_id is not null then true end
+        else coalesce(done.tasks_seen, 0) >= coalesce(runs.expected_tasks, dag.tasks_in_edges)
+            and coalesce(dag.tasks_missing, 0) = 0
+    end as is_complete,
     coalesce(runs.expected_tasks, dag.tasks_in_edges) as tasks_expected,
     coalesce(done.tasks_seen, 0) as tasks_seen,
     coalesce(launched.workers, done.task_workers) as workers,
