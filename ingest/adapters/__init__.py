@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from ingest.adapters import sebs_flow
 from ingest.adapters.adapter import Adapter
 
-ADAPTERS: tuple[Adapter, ...] = ()
+ADAPTERS: tuple[Adapter, ...] = (sebs_flow,)
 """The adapters, asked in this order."""
