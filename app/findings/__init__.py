@@ -11,10 +11,12 @@ from app.findings import (
     active_periods,
     cold_starts,
     environments,
+    executables,
     experiments,
     failures,
     fan_outs,
     history,
+    lambda_workers,
     less_memory,
     libraries,
     next_runs,
@@ -25,7 +27,6 @@ from app.findings import (
     slas,
     startup,
     task_limit,
-    unanswered,
 )
 from app.findings.evidence import Evidence
 from app.findings.finding import Finding, Question, not_enough
@@ -43,10 +44,12 @@ QUESTIONS: tuple[Question, ...] = tuple(
                 active_periods,
                 cold_starts,
                 environments,
+                executables,
                 experiments,
                 failures,
                 fan_outs,
                 history,
+                lambda_workers,
                 less_memory,
                 libraries,
                 next_runs,
@@ -57,7 +60,6 @@ QUESTIONS: tuple[Question, ...] = tuple(
                 slas,
                 startup,
                 task_limit,
-                unanswered,
             )
             for question in theme.QUESTIONS
         ),
