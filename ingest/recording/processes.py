@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,13 +74,10 @@ class Processes:
             self._running.add(process.pid)
             if self._sent is not None:
                 self._signal(process.pid, self._sent)
-        os.waitid(
-            os.P_PID, process.pid, os.WEXITED | os.WNOWAIT
-        )  # its id stays its own until it may no longer be signalled
+        _, status, usage = os.wait4(process.pid, 0)
         ended = time.perf_counter()
         with self._lock:
             self._running.discard(process.pid)
-        _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         return _ending(started, ended, process.returncode, usage)
 
@@ -91,10 +89,11 @@ class Processes:
                 self._signal(process, number)
 
     def _signal(self, process: int, number: int) -> None:
-        if self._grouped:
-            os.killpg(process, number)
-        else:
-            os.kill(process, number)
+        with suppress(ProcessLookupError):  # it has just ended
+            if self._grouped:
+                os.killpg(process, number)
+            else:
+                os.kill(process, number)
 
 
 def not_started(error: OSError, started: float, program: str) -> Ending:
