@@ -63,6 +63,8 @@ def record(
     if is_workflow:
         workflow = read_workflow(Path(words[0]), name)
         sys.exit(record_workflow(home, workflow, _folder(into), jobs or os.cpu_count() or 1, repeat or 1))
+    if not words[0]:
+        raise click.UsageError("The command is empty.")
     program = PurePath(words[0]).name or words[0]
     task = Task(function or program, words, function or program, files=inputs, outputs=outputs)
     for file in inputs:
@@ -97,7 +99,7 @@ def record_workflow(home: Home, workflow: Workflow, into: Path, jobs: int, repea
 
 
 def record_command(workflow: Workflow, task: Task, into: Path) -> int:
-    """Run and record one command on this process's own streams; return its exit code."""
+    """Run and record one command on this process's own streams; return its exit code, 1 where its output was lost."""
     processes = Processes(grouped=False)
     with stopping(forward(processes)) as stop:
         recording = Recording(workflow)
@@ -111,7 +113,7 @@ def record_command(workflow: Workflow, task: Task, into: Path) -> int:
     if ending.cpu_seconds is None:
         click.echo(f"The command cannot be started: {ending.error_message}. Hint: check its name and PATH.", err=True)
     _say(recording, into)
-    return ending.exit_code
+    return 1 if errors else ending.exit_code
 
 
 def _folder(into: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import shlex
 import signal
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from ingest.commands import take_in
 from ingest.labels import Labels
-from tests.dumps import answer
+from tests.dumps import FLOWSCOPE, answer
 from tests.ingest.recorder import PYTHON, Recorder
 from warehouse.home import Home
 
@@ -76,6 +77,14 @@ def test_a_reader_that_goes_away_ends_the_command_as_in_any_pipeline(recorder: R
     process.stdout.close()
     assert process.wait() == 128 + signal.SIGPIPE
     assert (recorder.task()["status"], recorder.task()["error_type"]) == ("killed", "SIGPIPE")
+
+
+def test_output_that_cannot_be_passed_on_is_a_fault(recorder: Recorder) -> None:
+    done = recorder.run(
+        "--", "sh", "-c", f"exec {' '.join(shlex.quote(word) for word in FLOWSCOPE)} record -- echo lost > /dev/full"
+    )
+    assert done.returncode == 1
+    assert "What the command printed could not be passed on: No space left on device." in done.stderr
 
 
 def test_files_that_it_is_said_to_read_and_write_are_counted(recorder: Recorder) -> None:
@@ -208,6 +217,7 @@ def test_cpu_time_is_that_of_all_its_processes(recorder: Recorder) -> None:
     ("arguments", "code", "sentence"),
     [
         ([], 2, "Missing argument"),
+        (["--", ""], 2, "The command is empty."),
         (["--jobs", "2", "--", "true"], 2, "--jobs is an option of a workflow"),
         (["--input", "x", "flow.toml"], 2, "--input is an option of one command"),
         (
