@@ -328,15 +328,16 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
 
 _LEADERBOARD = """
 select
-    level, metric, predictor, n, round(100 * median_relative_error, 1) as median_error_percent,
+    level, metric, rows_of, predictor, n, round(100 * median_relative_error, 1) as median_error_percent,
     round(error_ratio, 3) as of_the_engines, round(error_ratio_low, 3) as low, round(error_ratio_high, 3) as high,
     round(100 * coverage, 1) as covered_percent
 from predictor_scores
-where rows_of = 'paired' and group_by = 'all' and sla_percentile = 50
-order by level, metric, median_relative_error
+where group_by = 'all' and sla_percentile = 50 and median_relative_error is not null
+order by level, metric, rows_of desc, median_relative_error
 """
 
 
 def _print_leaderboard(home: Home) -> None:
+    """Write the medians of every predictor: over what recorded plans predicted too ('paired'), and over all it predicted."""
     with open_current(home) as reader, reader.query(_LEADERBOARD) as batches:
         write(batches, sys.stdout.buffer, "table" if sys.stdout.isatty() else "csv", 160)

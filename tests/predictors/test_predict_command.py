@@ -312,6 +312,16 @@ def test_evaluate_twice_keeps_one_set_of_predictions(tmp_path: Path) -> None:
     assert counts[0] == counts[1]
     names = {"boosted", "boosted_given_state", "empirical", "engine_rule", "log_log", "simulation"}
     assert names == {row[0] for row in counts[0]}
+    printed = {(row["level"], row["metric"], row["predictor"], row["rows_of"]) for row in rows(done)}
+    # Nobody planned these runs: what is printed is how good predictions were over all that was predicted.
+    assert printed == set(
+        answer(
+            home,
+            "select level, metric, predictor, 'all' from predictor_scores"
+            " where group_by = 'all' and sla_percentile = 50 and median_relative_error is not null",
+        )
+    )
+    assert {("task", "execution", name, "all") for name in ("boosted", "empirical", "log_log")} <= printed
 
 
 def test_evaluating_nothing_exits_1_and_says_what_to_do(tmp_path: Path) -> None:
