@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ingest.adapters import sebs_flow
+from ingest.adapters import nextflow, opentelemetry, sebs_flow
 from ingest.adapters.adapter import Adapter
 
-ADAPTERS: tuple[Adapter, ...] = (sebs_flow,)
+ADAPTERS: tuple[Adapter, ...] = (sebs_flow, nextflow, wfcommons, opentelemetry)
 """The adapters, asked in this order."""
