@@ -213,7 +213,7 @@ def _opened(path: Path) -> BinaryIO:
 
 
 def _text(line: bytes) -> str:
-    return line.decode("utf-8-sig", "replace")
+    return line.decode("utf-8", "replace").removeprefix("\N{BYTE ORDER MARK}")
 
 
 def _no_constant(constant: str) -> None:
