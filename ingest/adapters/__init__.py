@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ingest.adapters import nextflow, opentelemetry, sebs_flow
+from ingest.adapters import aws_lambda, nextflow, opentelemetry, sebs_flow, wfcommons
 from ingest.adapters.adapter import Adapter
 
 ADAPTERS: tuple[Adapter, ...] = (sebs_flow, nextflow, wfcommons, opentelemetry)
