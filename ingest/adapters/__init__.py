@@ -5,5 +5,5 @@ from __future__ import annotations
 from ingest.adapters import aws_lambda, nextflow, opentelemetry, sebs_flow, wfcommons
 from ingest.adapters.adapter import Adapter
 
-ADAPTERS: tuple[Adapter, ...] = (sebs_flow, nextflow, wfcommons, opentelemetry)
+ADAPTERS: tuple[Adapter, ...] = (sebs_flow, nextflow, wfcommons, opentelemetry, aws_lambda)
 """The adapters, asked in this order."""
