@@ -313,11 +313,11 @@ def test_evaluate_twice_keeps_one_set_of_predictions(tmp_path: Path) -> None:
     names = {"boosted", "boosted_given_state", "empirical", "engine_rule", "log_log", "simulation"}
     assert names == {row[0] for row in counts[0]}
     printed = {(row["level"], row["metric"], row["predictor"], row["rows_of"]) for row in rows(done)}
-    # Nobody planned these runs: what is printed is how good predictions were over all that was predicted.
+    # Beside what plans predicted too stands all that was predicted, which is all there is where nobody planned.
     assert printed == set(
         answer(
             home,
-            "select level, metric, predictor, 'all' from predictor_scores"
+            "select level, metric, predictor, rows_of from predictor_scores"
             " where group_by = 'all' and sla_percentile = 50 and median_relative_error is not null",
         )
     )
