@@ -127,7 +127,7 @@ def test_ingest_says_what_came_in_and_the_second_time_that_nothing_is_new(tmp_pa
     dump = flowdump(tmp_path / "dump", ["r1", "r2"])
     first = flowscope(tmp_path / "home", "ingest", dump)
     assert (first.returncode, first.stdout) == (0, "")
-    assert f"{dump}: 2 new; 6 rows in, 0 rejected, 0 keys skipped.\nPublished generation 1." in first.stderr
+    assert f"{dump}: 2 new; 6 rows in, 0 rejected, 0 skipped.\nPublished generation 1." in first.stderr
     second = flowscope(tmp_path / "home", "ingest", dump)
     assert (second.returncode, second.stdout) == (0, "")
     assert f"{dump}: nothing new (2 objects unchanged)." in second.stderr

@@ -57,7 +57,7 @@ def status(views: bool, how: Format | None, home: Home) -> None:
 
 _SOURCES = """
 select
-    source, any_value(format) as format, count(*) as objects,
+    source, string_agg(distinct format, ', ' order by format) as format, count(*) as objects,
     count(*) filter (where status = 'failed') as failed, count(*) filter (where status = 'missing') as missing,
     sum(rows)::bigint as rows, sum(rejected)::bigint as rejected, sum(skipped)::bigint as skipped,
     sum(duplicate_runs)::bigint as duplicate_runs, max(finished_at) as last_read_at,

@@ -488,7 +488,7 @@ TABLES: tuple[Table, ...] = (
             ("message", "VARCHAR", "why it failed"),
             ("rows", "BIGINT", "rows read from it"),
             ("rejected", "BIGINT", "lines or values refused (table `rejects`)"),
-            ("skipped", "BIGINT", "keys that are not metrics"),
+            ("skipped", "BIGINT", "keys, lines or spans that are no metrics"),
             ("duplicate_runs", "BIGINT", "runs it shares with a source that knows more of them"),
             (
                 "unknown_fields",
