@@ -23,6 +23,8 @@ _TRACES = re.compile(r'^[ \t]*\{\s*"resourceSpans"\s*:\s*\[', re.MULTILINE)
 _SCOPES = ("scopeSpans", "instrumentationLibrarySpans")
 _LINES_TRIED = 100
 _MAX_DEPTH = 64
+_READ_BYTES = 1024 * 1024
+"""The parser begins a long text anew with every read, so reads are long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ def _of_document(file: BinaryIO) -> Iterator[Part | Reject]:
     builder = None
     what, depth = "", 0
     try:
-        for event, value in ijson.basic_parse(file, multiple_values=True, use_float=True):
+        for event, value in ijson.basic_parse(file, multiple_values=True, use_float=True, buf_size=_READ_BYTES):
             opens, closes = event in ("start_map", "start_array"), event in ("end_map", "end_array")
             if closes:
                 keys.pop()
