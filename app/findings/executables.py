@@ -201,7 +201,7 @@ def _both(found: ByKind) -> str:
 
 
 def _ends(found: Interval) -> str:
-    return f" ({phrases.ends_of_share(found)})" if found.n >= MINIMUM_RUNS else ""
+    return f" ({phrases.ends_of_share(found) if found.n >= MINIMUM_RUNS else count(found.n, 'run')})"
 
 
 def _failures_said(failures: pd.DataFrame, codes: pd.DataFrame) -> str:

@@ -44,7 +44,7 @@ class ByKind:
 
 
 def by_kind(rows: pd.DataFrame) -> ByKind | None:
-    """Set executables beside functions, None where no work has `MINIMUM_IN_STRATUM` runs of a kind.
+    """Set executables beside functions: over strata with `MINIMUM_IN_STRATUM` runs of each kind, else each kind by itself. None without rows.
 
     `rows`: kind, work, stratum (of like work, at least as fine as work), run_id, value; one per run, stratum and kind. An
     interval is Student's t around the logarithm, its standard error taken from resamples of the runs; where a kind has fewer
@@ -56,9 +56,6 @@ def by_kind(rows: pd.DataFrame) -> ByKind | None:
     shared = enough.index[enough.all(axis=1)]
     if len(shared):
         rows = rows[rows["stratum"].isin(shared)]
-    else:
-        held = rows.groupby(["stratum", "kind"])["run_id"].transform("nunique")
-        rows = rows[held >= MINIMUM_IN_STRATUM]
     if rows.empty:
         return None
     weights = _weights(rows)

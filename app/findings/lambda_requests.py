@@ -23,8 +23,8 @@ NEAR = 0.95
 KEYS = ["function", "environment", "memory_mb"]
 
 GROUPS = """
--- Requests on AWS Lambda, in all (is_all) and by function, environment and memory. They are those of runs whose engine or
--- environment names aws or lambda. A request's time is the execution of its tasks, else from ready to its end. Init is billed
+-- Requests on AWS Lambda, in all (is_all) and by function, environment and memory: invocations whose engine, environment or cloud
+-- (as spans name it) is called aws or lambda. A request's time is what the platform measured, else the execution of its tasks, else from ready to its end. Init is billed
 -- (billed_init_ms) where the billed time covers both; what is billed beyond time and init is rounding. A failure is a timeout or
 -- out of memory by its status or error, or out of memory where all the memory was used; other errors are the rest. Largest and
 -- 99th percentile of memory are in MB. Prices are the latest of the environment, else of 'default'.
@@ -58,6 +58,7 @@ requests as (
         invocations.memory_mb,
         cold_starts.state,
         coalesce(
+            invocations.phases['provider_execution'],
             executions.execution_ms,
             date_diff('microsecond', invocations.ready_at, invocations.finished_at)::double / 1000
         ) as execution_ms,
@@ -65,6 +66,8 @@ requests as (
         invocations.billed_ms,
         coalesce(invocations.max_memory_mb, executions.max_memory_mb) as max_memory_mb,
         invocations.phases['repeated_init'] is not null as is_repeated,
+        invocations.phases['failed_init'] is not null or invocations.phases['failed_restore'] is not null as is_init_failed,
+        invocations.phases['init_ahead'] is not null as is_ahead,
         coalesce(invocations.logs_dropped, false) as logs_dropped,
         lower(concat_ws(' ', invocations.status, invocations.error_type, executions.said)) as said,
         coalesce(lower(invocations.status) in ('failed', 'killed', 'error', 'timeout'), false)
@@ -82,7 +85,11 @@ requests as (
     left join latest_prices as here on selected_runs.environment = here.environment
     left join latest_prices as everywhere on everywhere.environment = 'default'
     where regexp_matches(
-        lower(concat_ws(' ', selected_runs.engine, selected_runs.environment)), '(^|[^a-z])(aws|lambda)([^a-z]|$)'
+        lower(concat_ws(
+            ' ', selected_runs.engine, selected_runs.environment, json_extract_string(invocations.extra, '$."cloud.provider"'),
+            json_extract_string(invocations.extra, '$."cloud.platform"')
+        )),
+        '(^|[^a-z])(aws|lambda)([^a-z]|$)'
     )
 ),
 
@@ -134,6 +141,8 @@ select
     count(*) filter (where is_timeout) as timeouts,
     count(*) filter (where is_out_of_memory and not is_timeout) as out_of_memory,
     count(*) filter (where is_repeated) as repeated_inits,
+    count(*) filter (where is_init_failed) as failed_inits,
+    count(*) filter (where is_ahead) as inits_ahead,
     count(*) filter (where billed_ms is null and execution_ms is null) as without_report,
     count(*) filter (where logs_dropped) as logs_dropped
 from judged
@@ -153,8 +162,13 @@ with of_runs as (
         count(*) as decided
     from cold_starts
     inner join selected_runs on cold_starts.run_id = selected_runs.run_id
+    inner join invocations on cold_starts.invocation_id = invocations.invocation_id
     where state in ('cold', 'warm') and regexp_matches(
-        lower(concat_ws(' ', selected_runs.engine, selected_runs.environment)), '(^|[^a-z])(aws|lambda)([^a-z]|$)'
+        lower(concat_ws(
+            ' ', selected_runs.engine, selected_runs.environment, json_extract_string(invocations.extra, '$."cloud.provider"'),
+            json_extract_string(invocations.extra, '$."cloud.platform"')
+        )),
+        '(^|[^a-z])(aws|lambda)([^a-z]|$)'
     )
     group by all
 )
@@ -184,6 +198,7 @@ select
     invocations.phases['restore'] is not null as is_restore,
     invocations.init_ms,
     invocations.init_ms / (invocations.init_ms + coalesce(
+        invocations.phases['provider_execution'],
         executions.execution_ms,
         date_diff('microsecond', invocations.ready_at, invocations.finished_at)::double / 1000
     )) as share
@@ -191,8 +206,12 @@ from invocations
 inner join selected_runs on invocations.run_id = selected_runs.run_id
 left join executions on invocations.invocation_id = executions.invocation_id
 where invocations.init_ms > 0 and regexp_matches(
-    lower(concat_ws(' ', selected_runs.engine, selected_runs.environment)), '(^|[^a-z])(aws|lambda)([^a-z]|$)'
-)
+        lower(concat_ws(
+            ' ', selected_runs.engine, selected_runs.environment, json_extract_string(invocations.extra, '$."cloud.provider"'),
+            json_extract_string(invocations.extra, '$."cloud.platform"')
+        )),
+        '(^|[^a-z])(aws|lambda)([^a-z]|$)'
+    )
 order by invocations.run_id, invocations.invocation_id
 """
 
@@ -202,9 +221,14 @@ select
     cold_starts.engine, cold_starts.environment, cold_starts.state_source, count(*) as starts
 from cold_starts
 inner join selected_runs on cold_starts.run_id = selected_runs.run_id
+inner join invocations on cold_starts.invocation_id = invocations.invocation_id
 where regexp_matches(
-    lower(concat_ws(' ', selected_runs.engine, selected_runs.environment)), '(^|[^a-z])(aws|lambda)([^a-z]|$)'
-)
+        lower(concat_ws(
+            ' ', selected_runs.engine, selected_runs.environment, json_extract_string(invocations.extra, '$."cloud.provider"'),
+            json_extract_string(invocations.extra, '$."cloud.platform"')
+        )),
+        '(^|[^a-z])(aws|lambda)([^a-z]|$)'
+    )
 group by cold_starts.engine, cold_starts.environment, cold_starts.state_source
 order by cold_starts.engine, cold_starts.environment, cold_starts.state_source
 """
@@ -253,7 +277,7 @@ def _row(row: dict[Any, Any], shares: pd.DataFrame, inits: pd.DataFrame, everyth
         "is_near_limit": None if everything or not row["measured"] else bool(row["memory_used_max"] >= NEAR),
         "end_known": int(row["told"]), "timeouts": int(row["timeouts"]), "out_of_memory": int(row["out_of_memory"]),
         "other_errors": int(row["failed"] - row["timeouts"] - row["out_of_memory"]),
-        **{name: int(row[name]) for name in ("repeated_inits", "without_report", "logs_dropped")},
+        **{name: int(row[name]) for name in ("repeated_inits", "failed_inits", "inits_ahead", "without_report", "logs_dropped")},
     }  # fmt: skip
 
 

@@ -39,7 +39,7 @@ def _f22(evidence: Evidence) -> Answer:
     if int(groups["requests"].iloc[0]) == 0:
         return Answer(
             "not applicable",
-            "No invocation of this selection says that it ran on AWS Lambda: neither its engine nor its environment is named so.",
+            "No invocation of this selection says that it ran on AWS Lambda: neither its engine nor its environment or cloud is named so.",
             would_change="Logs of AWS Lambda.",
         )
     of_shares, inits, engines = evidence.frame(SHARES), evidence.frame(INITS), evidence.frame(ENGINES)
@@ -73,10 +73,15 @@ def _starts(whole: dict[Any, Any], of_shares: pd.DataFrame, inits: pd.DataFrame)
     said = f"**{percent(whole['cold_share'])}** of {count(known_states, 'request')} to AWS Lambda started cold{shown}"
     kinds = (("an init", inits[~inits["is_restore"].astype(bool)]), ("a restore of a snapshot", inits[inits["is_restore"].astype(bool)]))  # fmt: skip
     parts = [f"{kind} took {_init(rows)}" for kind, rows in kinds if len(rows)]
+    ahead = (
+        f"; {count(whole['inits_ahead'], 'init was', 'inits were')} done ahead, so that nobody waited"
+        if whole["inits_ahead"]
+        else ""
+    )
     if not parts:
-        return f"{said}; how long their init took is not recorded"
+        return f"{said}{ahead}; how long their init took is not recorded"
     of = f", {percent(whole['init_of_cold_request'])} of the time of such a request in the median" if known(whole["init_of_cold_request"]) else ""  # fmt: skip
-    return f"{said}; {' and '.join(parts)}{of}"
+    return f"{said}; {' and '.join(parts)}{of}{ahead}"
 
 
 def _init(rows: pd.DataFrame) -> str:
@@ -132,12 +137,21 @@ def _named(rows: pd.DataFrame, said: Any) -> str:
 
 
 def _failures(whole: dict[Any, Any]) -> str:
-    if not whole["end_known"]:
-        return "Whether requests failed is not recorded"
-    return (
-        f"Of {count(whole['end_known'], 'request')} whose end is told, {whole['timeouts']:,} timed out, {whole['out_of_memory']:,} ran out of memory, {whole['other_errors']:,} ended in "
-        f"another error, and {count(whole['repeated_inits'], 'init was', 'inits were')} repeated inside a request after an error"
+    failed = (
+        f"{count(whole['timeouts'], 'request')} timed out, {whole['out_of_memory']:,} ran out of memory, {whole['other_errors']:,} ended in another "
+        f"error ({whole['requests'] - whole['end_known']:,} do not say how they ended)"
+        if whole["end_known"]
+        else "No request says how it ended"
     )
+    inits = [
+        f"{count(whole[name], 'init was', 'inits were')} {said}"
+        for name, said in (
+            ("repeated_inits", "repeated inside a request after an error"),
+            ("failed_inits", "begun in vain before one"),
+        )
+        if whole[name]
+    ]
+    return "; ".join([failed, *inits])
 
 
 def _left_out(whole: dict[Any, Any]) -> str:
@@ -164,7 +178,7 @@ def _caveats(whole: dict[Any, Any], prices: list[str], engines: pd.DataFrame) ->
         for row in by_engine.to_dict("records")
     )
     caveats = [
-        f"Counted as AWS Lambda, by the name of engine or environment: {names}. Where their states come from: {states}.",
+        f"Counted as AWS Lambda, by the name of engine, environment or cloud: {names}. Where their states come from: {states}.",
         "Runs are taken for independent, one request each in Lambda's own logs: cold starts come in bursts, so an interval is at its narrowest.",
         "Init counts as billed where the billed time covers it and the execution: whether it is depends on the day and on how a function is "
         "packaged. A restore starts a container from a snapshot in place of an init.",

@@ -281,7 +281,7 @@ def planted(seed: int, ratio: float, runs: int = 12, works: int = 4) -> pd.DataF
 
 
 def test_a_planted_ratio_is_covered_and_equal_kinds_are_seldom_told_apart() -> None:
-    truths = {1.0: 120, 0.6: 60}
+    truths = {1.0: 80, 0.6: 40}
     covered = dict.fromkeys(truths, 0)
     decided = dict.fromkeys(truths, 0)
     for truth, seeds in truths.items():

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import json
+from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -13,13 +17,14 @@ from app.findings.finding import Answer
 from app.findings.lambda_requests import least_memory
 from app.markdown import to_text
 from app.plain import plain
-from tests.app.dumps import HOSTILE, merged
+from tests.app.dumps import HOSTILE, ROOT, merged, take_in
 from tests.app.findings.homes import answer
 from tests.app.findings.rows import Rows, evidence
 from tests.warehouse.views import at
 from warehouse.home import Home
 
 VIEWS = ("run_summary", "task_times", "invocation_tasks", "cold_starts", "worker_times")
+DATA = ROOT.parent / "shared" / "data" / "field" / "sebs-flow" / "6200.trip-booking" / "aws" / "2024"
 PRICE = {"environment": "default", "gb_second_usd": 0.5, "request_usd": 0.25, "source": "a list", "as_of": "2026-01-01"}
 
 
@@ -141,12 +146,16 @@ def test_timeouts_lost_memory_errors_and_repeated_inits_are_counted_apart() -> N
         request(22, status="killed", error_type="Runtime.ExitError", used_mb=1_024),  # all its memory
         request(23, status="failed", error_type="KeyError"),
         request(24, status="failed", error_type="KeyError", phases={"repeated_init": 50.0}),
+        request(25, phases={"failed_init": 10_000.0}),
+        request(26, phases={"init_ahead": 700.0}),
     ]
     answered = found(*runs)
     whole = answered.table.iloc[0]
-    assert whole[["timeouts", "out_of_memory", "other_errors", "repeated_inits"]].tolist() == [1, 2, 2, 1]
+    names = ["timeouts", "out_of_memory", "other_errors", "repeated_inits", "failed_inits", "inits_ahead"]
+    assert whole[names].tolist() == [1, 2, 2, 1, 1, 1]
+    assert "; 1 init was done ahead, so that nobody waited" in answered.sentence
     assert (
-        "Of 25 requests whose end is told, 1 timed out, 2 ran out of memory, 2 ended in another error, and 1 init was repeated"
+        "1 request timed out, 2 ran out of memory, 2 ended in another error (0 do not say how they ended); 1 init was repeated"
         in answered.sentence
     )
 
@@ -164,7 +173,7 @@ def test_what_is_unknown_is_counted_and_is_no_zero() -> None:
     ]
     assert "around 1 request the platform dropped logs" in answered.left_out
     assert "1 request without a report" in answered.left_out
-    assert "Of 20 requests whose end is told, 0 timed out" in answered.sentence
+    assert "another error (1 do not say how they ended)" in answered.sentence
     assert "0 % of 20 requests" in to_text(answered.sentence), "the silent one is in no share"
     row = answered.table[answered.table["memory_mb"] == "(none)"].iloc[0]
     assert np.isnan(row["billed_gb_seconds"]) and np.isnan(row["memory_used_median"])
@@ -182,6 +191,20 @@ def test_lambda_is_told_by_the_name_of_engine_or_environment(
 ) -> None:
     answered = found(*(request(n, engine=engine, environment=environment) for n in range(20)))
     assert answered.status == ("answered" if is_lambda else "not applicable")
+
+
+def test_spans_name_the_cloud_where_the_environment_is_only_a_region() -> None:
+    for cloud, status in (("aws", "answered"), ("gcp", "not applicable")):
+        extra = json.dumps({"cloud.provider": cloud})
+        runs = [request(n, engine="opentelemetry", environment="eu-west-1", extra=extra) for n in range(20)]
+        assert found(*runs).status == status
+
+
+def test_a_log_that_says_nothing_of_ends_is_not_one_without_failures() -> None:
+    runs = [request(n, status=None) for n in range(20)]
+    for run in runs:
+        run["tasks"][0]["status"] = None
+    assert "No request says how it ended" in found(*runs).sentence
 
 
 def test_too_few_requests_are_told_but_not_concluded_from() -> None:
@@ -223,6 +246,29 @@ def test_many_functions_and_hostile_names_are_drawn_within_bounds() -> None:
 def test_a_memory_that_varies_is_in_the_name_of_a_row() -> None:
     answered = found(*(request(n, memory_mb=512 if n % 2 else 1_024) for n in range(40)))
     assert "f, 512 MB" in answered.figures[0].text and "f, 1024 MB" in answered.figures[0].text
+
+
+def test_calls_measured_on_aws_give_the_figures_of_their_files(tmp_path: Path) -> None:
+    files = [DATA / f"{mode}_128_processed.csv" for mode in ("burst", "warm")]
+    if not all(file.exists() for file in files):
+        pytest.skip(f"not here: {DATA}")
+    calls = [row for file in files for row in csv.DictReader(file.open()) if row["func"] != "run_workflow"]
+    billed = [call for call in calls if call["billing.duration"]]
+    answered = answer(take_in(tmp_path / "home", *files), "F22")
+    whole = answered.table.iloc[0]
+    assert whole["requests"] == len(calls)
+    assert whole["cold"] == sum(call["is_cold"] == "True" for call in calls)
+    assert whole["inits"] == sum(float(call["provider.init_duration"] or 0) > 0 for call in calls)
+    assert whole["billed_s"] == pytest.approx(sum(float(call["billing.duration"]) for call in billed) / 1e3)
+    # Microseconds, as the platform measured them; MB times milliseconds.
+    assert whole["actual_s"] == pytest.approx(sum(float(call["provider.execution_duration"]) for call in billed) / 1e6)
+    assert whole["billed_gb_seconds"] == pytest.approx(sum(float(call["billing.gbs"]) for call in billed) / 1024 / 1000)
+    used = [float(call["max_mem_used"]) / float(call["billing.mem"]) for call in billed]
+    assert (whole["memory_used_median"], whole["memory_used_max"]) == (
+        pytest.approx(median(used)),
+        pytest.approx(max(used)),
+    )
+    assert whole["rounding_s"] < 0.001 * len(billed), "each is rounded up to a millisecond"
 
 
 def test_the_recorded_runs_are_not_on_lambda_and_nothing_selected_is_an_answer(sample_home: Home) -> None:
