@@ -11,7 +11,7 @@ The address tells the rest: `<workflow>/<cloud>[_variant]/.../<mode>_<memory>[_f
 containers per function, Azure one pool for the whole workflow. No DAG and no submission are recorded: a run lasts from its
 first start to its last end, as the benchmark's authors count it, and runs with the same calls share a structure. When the
 call was asked for and when its container was free again are not recorded either. Rows of a run may be scattered: memory is
-bounded by the number of runs, of each its times and how often each function was called.
+bounded by the number of runs, of each its times and how often each function was called (of 1,000 functions at most).
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import csv
 import hashlib
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -34,6 +33,7 @@ from warehouse.errors import SourceError
 
 NAME = "sebs-flow"
 PARSER_VERSION = 1
+MAX_FUNCTIONS = 1_000
 _REQUIRED = frozenset({"func", "start", "end", "request_id"})
 _KNOWN = _REQUIRED | {
     *("is_cold", "container_id", "provider.request_id", "blob.upload", "blob.download", "provider.execution_duration"),
@@ -69,6 +69,7 @@ def read(document: Document) -> Iterator[Fact | Reject | Skipped]:
     where = _Place.of(document)
     columns: list[str] = []
     runs: dict[str, _Run] = {}
+    known: dict[_Calls, _Calls] = {}
     for line in document.lines():
         if isinstance(line, Reject):
             yield line
@@ -79,7 +80,7 @@ def read(document: Document) -> Iterator[Fact | Reject | Skipped]:
             elif (cells := _cells(line.text)) == columns:
                 yield Skipped(1)
             else:
-                yield from _call(cells, columns, line, where, runs)
+                yield from _call(cells, columns, line, where, runs, known)
         except Refused as refused:
             yield line.rejected(refused)
     for run_id, run in runs.items():
@@ -116,18 +117,31 @@ class _Place:
         return f"{self.workflow}/{function}" if self.workflow else function
 
 
+_Calls = tuple[tuple[str, int], ...]
+
+
 @dataclass(slots=True)
 class _Run:
-    """What is kept of a run until the end of the file: its times in microseconds, and its calls."""
+    """What is kept of a run until the end of the file: its times in microseconds, and how often which function was called."""
 
     location: str
     begins_us: int
     ends_us: int
-    calls: Counter[str] = field(default_factory=Counter)
+    calls: _Calls = ()
+
+    def called(self, function: str, known: dict[_Calls, _Calls]) -> int:
+        """Note a call and return its number among those of the function. Runs with the same calls share what is `known` of them."""
+        calls = dict(self.calls)
+        if function not in calls and len(calls) >= MAX_FUNCTIONS:
+            raise Refused("too_large", f"a run of more than {MAX_FUNCTIONS:,} functions")
+        number = calls[function] = calls.get(function, 0) + 1
+        counted = tuple(sorted(calls.items()))
+        self.calls = known.setdefault(counted, counted)
+        return number
 
     def facts(self, run_id: str, where: _Place, *, has_provider_data: bool) -> Iterator[Fact]:
         """Yield the run and its tags. Provider data is a tag, so that of two files with a run the richer one has more rows."""
-        structure = json.dumps([where.workflow, sorted(self.calls.items())])
+        structure = json.dumps([where.workflow, self.calls])
         run = {
             "run_id": run_id,
             "engine": NAME,
@@ -158,7 +172,14 @@ def _cells(text: str) -> list[str]:
         raise Refused("not_the_format", f"not a line of CSV: {error}") from error
 
 
-def _call(cells: list[str], columns: list[str], line: Line, where: _Place, runs: dict[str, _Run]) -> Iterator[Fact]:
+def _call(
+    cells: list[str],
+    columns: list[str],
+    line: Line,
+    where: _Place,
+    runs: dict[str, _Run],
+    known: dict[_Calls, _Calls],
+) -> Iterator[Fact]:
     if len(cells) != len(columns):
         raise Refused("not_the_format", f"{len(cells)} cells, not {len(columns)} as in the header")
     row = dict(reversed(list(zip(columns, cells, strict=True))))  # of columns named alike, the first counts
@@ -176,8 +197,8 @@ def _call(cells: list[str], columns: list[str], line: Line, where: _Place, runs:
     run.begins_us, run.ends_us = min(run.begins_us, begins_us), max(run.ends_us, ends_us)
     if function == _WHOLE_RUN:
         return
-    run.calls[function] += 1
-    task_id = row.get("provider.request_id") or f"{function}-{run.calls[function]}"
+    number = run.called(function, known)
+    task_id = row.get("provider.request_id") or f"{function}-{number}"
     worker = {"run_id": run_id, "worker_id": task_id, "memory_mb": call["memory_mb"]}
     task = {
         "task_id": task_id,

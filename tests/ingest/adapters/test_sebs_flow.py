@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from ingest.adapters import sebs_flow
 from ingest.adapters.adapter import Document, batches
+from ingest.adapters.sebs_flow import MAX_FUNCTIONS
 from ingest.commands import take_in
 from ingest.labels import Labels
 from tests.warehouse.views import one
@@ -258,6 +259,13 @@ def test_a_bad_line_is_rejected_with_its_number_and_the_others_stand(tmp_path: P
     assert read.rejects == [("line 3", reason)]
     assert [row["task_id"] for row in read.rows["tasks"]] == ["call-2"]
     assert one(read.rows["runs"])["submitted_at"] == datetime(2024, 8, 3, 8, 24, 4)
+
+
+def test_a_run_of_more_functions_than_anybody_writes_ends_there(tmp_path: Path) -> None:
+    lines = [f"f{number},1722673445,1722673446,,,,,,run-1" for number in range(MAX_FUNCTIONS + 2)]
+    read = Read(tmp_path, [PLAIN, *lines])
+    assert read.rejects == [("line 1002", "too_large"), ("line 1003", "too_large")]
+    assert len(read.rows["tasks"]) == MAX_FUNCTIONS
 
 
 def test_a_header_that_comes_again_is_passed_over_and_one_alone_is_no_run(tmp_path: Path) -> None:
