@@ -190,8 +190,8 @@ class _Run:
         name = values.get("name", "")
         task_id, attempt = self._attempt(name, values)
         task |= {"run_id": self.run_id, "task_id": task_id, "attempt": attempt}
-        fitted("tasks", task)
-        if task_id != values["task_id"]:
+        fitted("tasks", {**task, "extra": None})
+        if task_id != values["task_id"]:  # it follows a failed one
             self.failed[name].remove((task_id, attempt - 1))
         if values.get("status") == "FAILED" and name:
             self.failed[name].append((task_id, attempt))
@@ -227,11 +227,12 @@ class _Run:
 
         The next attempt has an id of its own and the name of one that failed before.
         """
+        own_id = values.get("task_id", "")
         told = read_value(values, "attempt", integer)
         for task_id, attempt in self.failed.get(name, ()):
-            if told in (None, attempt + 1):
+            if told in (None, attempt + 1) and task_id != own_id:
                 return task_id, attempt + 1
-        return values.get("task_id", ""), told or 1
+        return own_id, told or 1
 
 
 def _workflow(document: Document) -> str | None:

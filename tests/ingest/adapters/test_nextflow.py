@@ -176,6 +176,11 @@ def test_attempts_of_a_task_share_the_id_of_the_first(read: Callable[..., dict[s
     ]
 
 
+def test_a_failed_line_written_twice_is_no_second_attempt(read: Callable[..., dict[str, list[Any]]]) -> None:
+    failed = line(1, "ALIGN (a)", "FAILED", "1", "-", 0)
+    assert [(task["task_id"], task["attempt"]) for task in read(CHOSEN, failed, failed)["tasks"]] == [("1", 1)] * 2
+
+
 def test_a_task_from_the_cache_did_not_run_here(read: Callable[..., dict[str, list[Any]]]) -> None:
     resumed = read(CHOSEN, FIRST.replace("COMPLETED", "CACHED"), line(2, "ALIGN (a)", "COMPLETED", "0", "1", 0))
     assert [task["task_id"] for task in resumed["tasks"]] == ["2"]
