@@ -63,7 +63,7 @@ with ends as (
 select
     run_summary.run_id, run_summary.engine, run_summary.environment, run_summary.workflow, run_summary.structure_hash,
     run_summary.planner, run_summary.sla, run_summary.sla_percentile, run_summary.submitted_at,
-    greatest(ends.ended_at, run_summary.submitted_at + to_microseconds(1)) as known_at, runs.sink_task_id,
+    greatest(ends.ended_at, runs.finished_at, run_summary.submitted_at + to_microseconds(1)) as known_at, runs.sink_task_id,
     plans.run_id is not null as is_planned, run_summary.is_complete, run_summary.makespan_ms, run_summary.startup_ms,
     run_summary.execution_ms, run_summary.download_ms, run_summary.upload_ms,
     case when files.key = runs.run_id then files.source else runs.file_id end as store,
