@@ -19,7 +19,7 @@ from warehouse.views import core_views, create_views
 
 SAMPLES = Path(__file__).parents[2] / "ingest" / "samples"
 NEEDED = ("runs", "tasks", "task_inputs", "invocations", "optimizations")
-VIEWS = ("task_times", "invocation_tasks", "worker_times", "container_reuse", "keep_alive", "cold_start_inference")
+PREPARED = ("task_times", "invocation_tasks", "worker_times", "slow_starts")
 RELEASE_LAG_MS = (0, 100, 200, 300, 400, 500, 600)
 REQUEST_SHARE = (0, 1, 3, 5, 7)
 JUST_FREED_MS = (0, 100, 200)
@@ -84,7 +84,7 @@ def trial(
 
 def main() -> None:
     with samples() as connection:
-        first = [view for view in core_views() if view.name in VIEWS[:3]]
+        first = [view for view in core_views() if view.name in PREPARED]
         create_views(connection, first)
         grid = list(itertools.product(RELEASE_LAG_MS, REQUEST_SHARE, JUST_FREED_MS, FREED_NEXT_MS))
         scores = {}

@@ -303,18 +303,20 @@ def test_starts_whose_request_is_not_recorded_are_ordered_by_when_they_were_read
 
 
 def test_a_container_first_seen_is_cold_only_after_the_burn_in():
-    """Reused after 3 s at most: what is first seen in the first 3 s of the log may have been warm before it."""
+    """Reused after 3 s at most: what is first seen in the first 6 s of the log, twice that, may have been warm before it."""
     rows = [
         worker("a", 0, 1000, container_id="c1"),
         worker("b", 2000, 2500, container_id="c2"),
         worker("c", 4000, 5000, container_id="c1"),
-        worker("d", 4500, 5000, container_id="c3"),
+        worker("d", 5900, 6500, container_id="c3"),
+        worker("e", 6100, 6500, container_id="c4"),
     ]
     assert states(rows) == {
         "a": ("unknown", "container", "burn_in"),
         "b": ("unknown", "container", "burn_in"),
         "c": ("warm", "container", None),
-        "d": ("cold", "container", None),
+        "d": ("unknown", "container", "burn_in"),
+        "e": ("cold", "container", None),
     }
 
 

@@ -10,12 +10,13 @@
 -- the fastest start is the likeliest to have found a container. Still the order is too close to call where the container found had
 -- been free for less than 100 ms (is_just_freed), and where another one of the pool became free less than 300 ms after the
 -- request (is_freed_next). These four figures were chosen on half of the runs of a recorded series, see docs/cold-starts.md.
--- since_log_ms: from the beginning of the log to the request. A log is what one source holds of an environment; logs that
--- overlap are one. is_alone: no other start-up was under way in the environment.
+-- since_log_ms: from the beginning of the log to the request. A log is what one source holds of an environment, of a SeBS-Flow source what
+-- one file holds: each is an experiment whose calls to warm up were left out. Logs that overlap are one. is_alone: no other
+-- start-up was under way in the environment.
 with starts as (
     select
         worker_times.*,
-        files.source,
+        case when files.format = 'sebs-flow' then files.file_id else files.source end as source,
         case
             when not is_end_recorded and startup_ms > 0
                 then requested_at + to_microseconds(try_cast(round(10 * startup_ms) as bigint))
