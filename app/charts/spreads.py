@@ -19,7 +19,8 @@ def spreads(
     """Draw spreads, a row per label and within it one per kind: a bar from low to high, the middle as a point with its text.
 
     `frame`: label, kind (one of `kinds`: colour and shape), low, middle, high, n, text. `names`: what low, middle and high are
-    called. Labels stand in the order they come. The axis begins at 0 and reaches `up_to`, and beyond where a value does.
+    called. `kinds` are words of ours. Labels stand in the order they come. The axis begins at 0 and reaches `up_to`, and beyond
+    where a value does.
     """
     shown = frame.assign(shown=[label(name, 40) for name in frame["label"]])
     rows = list(dict.fromkeys(shown["shown"]))
@@ -54,7 +55,8 @@ def spreads(
     )
     place = f"datum.middle > {0.8 * end} ? {{}} : datum.middle < {0.15 * end} ? {{}} : {{}}"
     texts = base.mark_text(
-        dy=-10, fontSize=11, color=NEUTRAL, align=alt.ExprRef(place.format("'right'", "'left'", "'center'")),
+        dy=alt.ExprRef(f"datum.kind === '{there[0]}' ? -10 : 15"), fontSize=11, color=NEUTRAL,
+        align=alt.ExprRef(place.format("'right'", "'left'", "'center'")),
         dx=alt.ExprRef(place.format("8", "-4", "0")),
     ).encode(x=alt.X("middle:Q", scale=scale), y=y, yOffset=offset, text="text:N")  # fmt: skip
     height = 80 + (_ROW + _FURTHER_KIND * (len(there) - 1)) * max(1, len(rows))
