@@ -310,6 +310,23 @@ def test_whatever_a_line_holds_the_others_come(tmp_path_factory: pytest.TempPath
     assert {location for location, _ in read.rejects} <= {f"line {number + 1}"}
 
 
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 400), st.binary(max_size=20), st.integers(0, 20), st.integers(0, 600))
+def test_a_file_that_was_damaged_or_cut_is_read_as_far_as_it_goes(
+    tmp_path_factory: pytest.TempPathFactory, place: int, odd: bytes, lost: int, cut: int
+) -> None:
+    content = "\n".join(GOOD).encode()
+    damaged = content[:place] + odd + content[place + lost :]
+    path = tmp_path_factory.mktemp("damaged") / "content"
+    path.write_bytes(damaged[: len(damaged) - cut])
+    try:
+        found = list(batches(sebs_flow.read, Document(path, AWS, path.parent)))
+    except SourceError:
+        assert place < len(GOOD[0]) or cut
+        return
+    assert all(isinstance(batch, Rows | Reject | Skipped | UnknownFields) for batch in found)
+
+
 # The recorded files --------------------------------------------------------------------------------------------------
 
 
