@@ -1,7 +1,7 @@
 """Read logs of AWS Lambda: text logs, JSON logs, and events of the Telemetry API.
 
 Lines may be plain or preceded by a timestamp and the log stream (`aws_lambda_text`), JSON objects one a line, or a JSON array of
-them, as `filter-log-events` and `get-log-events` wrap them too. The log stream is the container: it is taken from before the line, from the event, or
+them, as `filter-log-events`, `get-log-events` and subscriptions wrap them too. The log stream is the container: it is taken from before the line, from the event, or
 from the address (`2024/01/02/[$LATEST]0123abcd`, with `-` for `/` in an export to S3). Function and region are taken from where
 they are named; where a document names only one, they are those of all its requests. How requests are joined, and what bounds
 the memory that takes, is in `aws_lambda_requests`; an array is read event by event.
@@ -31,6 +31,7 @@ _EVENT_KEY = re.compile(r'"type"\s*:\s*"platform\.\w+"')
 _WRAPPED = re.compile(r'"message"\s*:\s*"(?:(?:START|END|REPORT) RequestId: |INIT_START |\{\\"time\\")')
 _ARRAY = re.compile(r"\s*\[\s*\{")
 _LIST_OF_EVENTS = re.compile(r'\s*\{\s*"events"\s*:\s*\[')
+_SUBSCRIBED = re.compile(r'\s*\{\s*"(?:messageType|owner|logGroup|logStream)"\s*:')
 _STREAM = re.compile(r"(\d{4})[/-](\d\d)[/-](\d\d)[/-]([^\s/\[\]]*)(\[[^\s/\[\]]+\]\[?[0-9A-Za-z-]{4,64}\]?)")
 _GROUP = re.compile(r"(?:^|/)aws/lambda/([^/\s:]{1,140})")
 _BETWEEN = re.compile(r"[\s,\[\]]*")
@@ -52,7 +53,7 @@ def read(document: Document) -> Iterator[Fact | Reject | Skipped]:
     """Yield the run, task and invocation of every request."""
     reading = _Reading(document)
     head = document.head()
-    if _ARRAY.match(head) or _LIST_OF_EVENTS.match(head):
+    if _ARRAY.match(head) or _LIST_OF_EVENTS.match(head) or (_SUBSCRIBED.match(head) and '"logEvents"' in head):
         yield from reading.objects()
     else:
         yield from reading.lines(is_json=head.lstrip()[:1] == "{")
@@ -156,7 +157,9 @@ class _Reading:
                 moment = at if isinstance(at, datetime) else instant(at)
                 yield from self.requests.take(happened, moment, container_id, location)
             return
-        if kind == "function" and isinstance(record, str):
+        if isinstance(messages := event.get("logEvents"), list):
+            yield from self._subscribed(event, messages, location)
+        elif kind == "function" and isinstance(record, str):
             yield from self._messages(record, at, container_id, location)
         elif isinstance(event.get("message"), str) and ("ingestionTime" in event or "logStreamName" in event):
             stream = event.get("logStreamName")
@@ -169,6 +172,17 @@ class _Reading:
                 yield from self.requests.take(error, None, container_id, location)
             else:
                 self.skipped += 1
+
+    def _subscribed(self, event: Mapping[str, Any], messages: list[object], location: str) -> Iterator[Fact]:
+        """Yield what a record of a subscription says: messages of one log stream."""
+        stream, group = event.get("logStream"), event.get("logGroup")
+        container_id = self._canonical(stream) if isinstance(stream, str) else self._container
+        if isinstance(group, str):
+            self.requests.learn(container_id, _function_of(group), None)
+        for message in messages:
+            if isinstance(message, dict) and isinstance(message.get("message"), str):
+                at = _epoch(message.get("timestamp"))
+                yield from self._messages(message["message"], at, container_id, location)
 
     def _messages(
         self, text: str, at: str | datetime | None, container_id: str | None, location: str
@@ -211,6 +225,7 @@ def _objects(file: BinaryIO) -> Iterator[tuple[str, dict[str, Any]]]:
     buffer = text.read(_PIECE)
     wrapped = _LIST_OF_EVENTS.match(buffer)
     at = wrapped.end() if wrapped else 0
+    is_array = bool(wrapped or _ARRAY.match(buffer))
     is_closed = False
     decoder = json.JSONDecoder()
     while True:
@@ -238,7 +253,7 @@ def _objects(file: BinaryIO) -> Iterator[tuple[str, dict[str, Any]]]:
             if not piece:
                 raise Refused("not_json", f"not JSON: {error}"[:200]) from error
         piece = piece or text.read(_PIECE)
-        if not piece and not is_closed:
+        if not piece and is_array and not is_closed:
             raise Refused("truncated", "the array has no end")
         if not piece:
             return

@@ -185,7 +185,7 @@ def _error(message: str) -> ErrorLogged | None:
         return ErrorLogged(None, None, message, None)
     if found := _NODE.search(message):
         return _node_error(found[1] or found[3], found[2] or found[4])
-    if message.startswith("{") and '"errorType"' in message:
+    if message.startswith("{"):
         return _json_error(message)
     if _BARE_TYPE.match(message):
         return ErrorLogged(None, message.strip(), None, ending(message, None))

@@ -13,9 +13,11 @@ def is_hidden(name: str) -> bool:
 def is_listed(parts: Sequence[str]) -> bool:
     """Whether an object of that path, relative to its source, is listed.
 
-    Left out are hidden files and folders, files still being written (`.part`), and the documents people keep next to
-    their dumps.
+    Left out are hidden files and folders, files still being written (`.part`), the documents people keep next to their
+    dumps, and the file with which CloudWatch tries out whether it may export to a bucket.
     """
     name = parts[-1]
+    if name == "aws-logs-write-test":
+        return False
     is_document = name.endswith(".md") or name.startswith(("README", "LICENSE"))
     return not is_document and not name.endswith(".part") and not any(is_hidden(part) for part in parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from ingest.labels import Labels
 from tests.dumps import answer, write_lines
 from tests.ingest.adapters.lambda_logs import ARN, STREAM, Read, event, json_lines, log, report, reported
 from warehouse.batches import Reject, Rows
+from warehouse.errors import SourceError
 from warehouse.home import Home
 
 TEXT = log(
@@ -84,12 +86,14 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Home:
         path.write_bytes(gzip.compress(content.encode()))
     price = {"environment": "eu-west-1", "gb_second_usd": 0.00001, "request_usd": 0.001}
     write_lines(root / "logs" / "prices.jsonl", [price])
+    (root / "logs" / "aws-logs-write-test").write_text("Permission Check Successful")
     home = Home(root / "home")
     take_in(home, (str(root / "logs"),), Labels())
     return home
 
 
 def test_an_export_is_recognised_file_by_file(logs: Home) -> None:
+    assert answer(logs, "select count(*) from files") == [(3,)]  # what CloudWatch wrote to try the bucket is no log
     rows = answer(logs, "select format, status, rejected from files where key like '%000000.gz' order by key")
     assert rows == [("aws-lambda", "loaded", 0)] * 2
 
@@ -160,8 +164,9 @@ def test_whatever_is_done_to_a_log_it_is_read(tmp_path: Path, text: str, edits: 
         begin = int(place * len(content))
         content = content[:begin] + put + content[begin + length :]
     (tmp_path / "content").write_bytes(content)
-    for batch in batches(aws_lambda.read, Document(tmp_path / "content", "/logs/app.log", tmp_path)):
-        assert not isinstance(batch, Reject) or batch.detail
+    with suppress(SourceError):  # edits may make it look gzipped
+        for batch in batches(aws_lambda.read, Document(tmp_path / "content", "/logs/app.log", tmp_path)):
+            assert not isinstance(batch, Reject) or batch.detail
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

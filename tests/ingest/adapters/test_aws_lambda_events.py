@@ -102,6 +102,24 @@ def test_messages_of_text_logs_may_be_wrapped_in_events(read) -> None:  # type: 
     assert found.ending("r1") == ("killed", "Runtime.ExitError", "Runtime exited with error: signal: killed")
 
 
+@pytest.mark.parametrize("between", ["\n", ""])
+def test_records_of_a_subscription_name_group_and_stream(read, between: str) -> None:  # type: ignore[no-untyped-def]
+    def record(*messages: str) -> str:
+        events = [{"id": "3", "timestamp": 1714557600000, "message": message} for message in messages]
+        return json.dumps({"messageType": "DATA_MESSAGE", "owner": "1", "logGroup": "/aws/lambda/orders", "logStream": STREAM, "logEvents": events})  # fmt: skip
+
+    found = read(between.join((record("START RequestId: r1 Version: 1\n", "hello"), record(report("r1")))))
+    assert found.is_recognised
+    assert (found.rejects, found.skipped) == ([], 1)
+    invocation = found.invocations["r1"]
+    assert (invocation["function"], invocation["container_id"], invocation["reported_state"]) == (
+        "orders",
+        STREAM,
+        "warm",
+    )
+    assert invocation["ready_at"] == datetime(2024, 5, 1, 10)
+
+
 def test_provisioned_concurrency_initialises_ahead_of_its_requests(read) -> None:  # type: ignore[no-untyped-def]
     provisioned = "provisioned-concurrency"
     found = read(json_lines(init_start(0, provisioned), init_report(1, 900, provisioned), start(2, "r1"), reported(3, "r1", initDurationMs=900), start(4, "r2"), reported(5, "r2")))  # fmt: skip

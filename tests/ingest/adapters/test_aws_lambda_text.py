@@ -192,6 +192,7 @@ def test_an_init_long_before_its_request_made_nobody_wait(read) -> None:  # type
         ),
         ("", f"{at(1)}\tr1\tERROR\tstock is low", (None, None, "stock is low")),
         ("", f"[ERROR]\t{at(1)}\tr1\tstock is low", (None, None, "stock is low")),
+        ("", f'{at(1)} {{"level":"ERROR","requestId":"r1","message":"stock is low"}}', (None, None, "stock is low")),
         ("Status: success", f"[ERROR]\t{at(1)}\tr1\tstock is low", ("succeeded", None, "stock is low")),
         ("", "", (None, None, None)),
     ],
