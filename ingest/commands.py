@@ -94,7 +94,9 @@ def _sentence(source: SourceOutcome) -> str:
         "failed": len(source.failures),
     }
     objects = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
-    return f"{source.uri}: {objects}; {source.rows:,} rows in, {source.rejected:,} rejected, {source.skipped:,} skipped."
+    return (
+        f"{source.uri}: {objects}; {source.rows:,} rows in, {source.rejected:,} rejected, {source.skipped:,} skipped."
+    )
 
 
 @click.command()

@@ -86,11 +86,14 @@ def _facts(trace: Trace) -> Iterator[Fact]:
 
 
 def _run(trace: Trace) -> dict[str, Any]:
-    """The run lasts from the first start of any span to the end of its root, or of a function that outlasted it."""
-    extent, first = trace.extent, trace.calls[0]
-    ends = [extent.ended] if extent.root is None or not extent.is_rooted else [extent.root.ended]
-    ends += [call.span.ended for call in trace.calls]
-    root = extent.root
+    """The run lasts from the first start of any span to the end of its root, or of a function that outlasted it.
+
+    Its root is the one span that no recorded span called. Where there are several, spans between them were lost: others may be
+    missing too, and when it ended is unknown.
+    """
+    extent, first, root = trace.extent, trace.calls[0], trace.extent.root
+    is_whole = root is not None and extent.orphans == (0 if extent.is_rooted else 1)
+    ends = [root.ended if root and is_whole else None, *(call.span.ended for call in trace.calls)]
     tasks = len({call.task_id for call in trace.calls})
     return {
         "run_id": trace.run_id,
