@@ -8,6 +8,7 @@ guarded slope carries on.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ FEWEST_ROWS = 40
 ONE_THREAD_ROWS = 20_000
 """Up to so many rows one thread is enough: with little to do, several mostly wait for each other, ten times as long on a
 busy machine."""
+MOST_CATEGORIES = 250
 SLOPES = (0.0, 1.2)
 """Bounds of how a duration may grow beyond the sizes seen: not at all, to a little more than in proportion."""
 
@@ -73,6 +75,7 @@ class Median:
                 l2_regularization=1.0, early_stopping=False, random_state=self.seed,
                 monotonic_cst=[0] * len(self.categories) + [self.signs.get(name, 0) for name in self._columns()],
             ),
+            rows,
             self.categories,
             self._columns(),
         )  # fmt: skip
@@ -153,6 +156,7 @@ class Chance:
                     max_iter=60, learning_rate=0.08, max_leaf_nodes=15, min_samples_leaf=20, l2_regularization=1.0,
                     early_stopping=False, random_state=self.seed,
                 ),
+                rows,
                 self.categories,
                 self.numbers,
             )  # fmt: skip
@@ -171,8 +175,14 @@ class Chance:
 
 def _threads(rows: int) -> AbstractContextManager[Any]:
     """Return a context in which that many rows are worked on by as many threads as are worth it."""
-    limited: AbstractContextManager[Any] = ThreadpoolController().limit(limits=1 if rows <= ONE_THREAD_ROWS else None)
+    limited: AbstractContextManager[Any] = _pools().limit(limits=1 if rows <= ONE_THREAD_ROWS else None)
     return limited
+
+
+@cache
+def _pools() -> ThreadpoolController:
+    """Return the thread pools of the libraries that are loaded: looking for them takes longer than a prediction."""
+    return ThreadpoolController()
 
 
 def _recorded(rows: pd.DataFrame, columns: list[str]) -> list[str]:
@@ -180,10 +190,13 @@ def _recorded(rows: pd.DataFrame, columns: list[str]) -> list[str]:
     return [name for name in columns if rows[name].notna().any()]
 
 
-def _pipeline(estimator: Any, categories: list[str], numbers: list[str]) -> Pipeline:
+def _pipeline(estimator: Any, rows: pd.DataFrame, categories: list[str], numbers: list[str]) -> Pipeline:
+    """Return trees on those columns of the rows. The rarest of too many categories are one: only then are they counted."""
+    many = any(rows[name].nunique() >= MOST_CATEGORIES for name in categories)
     encoder = OrdinalEncoder(
-        handle_unknown="use_encoded_value", unknown_value=np.nan, encoded_missing_value=np.nan, max_categories=250
-    )
+        handle_unknown="use_encoded_value", unknown_value=np.nan, encoded_missing_value=np.nan,
+        max_categories=MOST_CATEGORIES if many else None,
+    )  # fmt: skip
     columns = ColumnTransformer([("categories", encoder, categories), ("numbers", "passthrough", numbers)])
     return Pipeline([("columns", columns), ("trees", estimator)])
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -170,6 +170,11 @@ class EngineRule:
         one after another), input_wait_ms (they are parallel), upload_ms, startup_state (NULL: the worker runs already),
         startup_ms, start_offset_ms, completion_offset_ms.
         """
+        columns = self.columns(run, sla)
+        return pd.DataFrame({**columns, "startup_state": pd.Series(columns["startup_state"], dtype=object)})
+
+    def columns(self, run: Run, sla: Sla) -> dict[str, Any]:
+        """Return the columns of `predict` as lists and arrays, for whoever asks for many plans."""
         check_sla(sla)
         origin = Origin.of(run)
         memory = [int(each) for each in run.memory_mb]
@@ -201,7 +206,7 @@ class EngineRule:
             lambda state, memory_mb: self.startup_ms(origin, state, memory_mb, sla),
             self.quirks,
         )
-        return pd.DataFrame({
+        return {
             "task_id": list(run.task_ids),
             "input_bytes": inputs,
             "output_bytes": outputs,
@@ -211,11 +216,11 @@ class EngineRule:
             "download_ms": download_ms,
             "input_wait_ms": layout.wait,
             "upload_ms": upload,
-            "startup_state": pd.Series(layout.state, dtype=object),
+            "startup_state": layout.state,
             "startup_ms": layout.startup,
             "start_offset_ms": layout.start,
             "completion_offset_ms": layout.completion,
-        })  # fmt: skip
+        }
 
     def _sizes(self, origin: Origin, run: Run, sla: Sla) -> tuple[Floats, Floats]:
         """Return sizes of inputs and outputs, from the roots on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,22 +53,23 @@ def evaluate(
 
 def rows_of(prepared: Prepared, predictor: str, predicted: Predicted) -> pd.DataFrame:
     """Return predicted quantiles as rows of the table `predictions`, without predicted_at."""
-    table = _table(prepared, predicted).iloc[predicted.rows]
+    table = _table(prepared, predicted)
     is_state = predicted.metric == "state"
     levels = [np.nan] if is_state else [100 * level for level in QUANTILES]
     metric = "startup" if predicted.metric == STARTUP_GIVEN_STATE.metric else predicted.metric
-    many = len(levels)
-    rows = pd.DataFrame({
+    values = predicted.values.ravel()
+    known = ~np.isnan(values)
+    place = np.repeat(predicted.rows, len(levels))[known]
+    return pd.DataFrame({
         "predictor": predictor,
         "level": predicted.level,
-        "run_id": np.repeat(table["run_id"].to_numpy(), many),
-        "task_id": None if predicted.level == "run" else np.repeat(table["task_id"].to_numpy(), many),
-        "invocation_id": np.repeat(table["invocation_id"].to_numpy(), many) if predicted.level == "invocation" else None,
+        "run_id": table["run_id"].array.take(place),
+        "task_id": None if predicted.level == "run" else table["task_id"].array.take(place),
+        "invocation_id": table["invocation_id"].array.take(place) if predicted.level == "invocation" else None,
         "metric": metric,
-        "sla_percentile": np.tile(levels, len(table)),
-        "predicted": predicted.values.ravel(),
+        "sla_percentile": np.tile(levels, len(predicted.rows))[known],
+        "predicted": values[known],
     })  # fmt: skip
-    return rows[rows["predicted"].notna()]
 
 
 def _name(predicted: Predicted) -> str:
@@ -106,37 +108,41 @@ def _engine_rule(history: History, progress: Progress) -> Iterator[pd.DataFrame]
         for each in known:
             rule.learn(each)
         if rule.counts(run).previous_runs:
+            rows = []
             for level in QUANTILES:
-                plan = rule.predict(run, 100 * level).assign(worker=list(run.workers))
-                rows = [*_of_plan(plan, run, run.run_id in planned, starts.get(run.run_id))]
-                table = pd.DataFrame(rows, columns=["level", "task_id", "invocation_id", "metric", "predicted"])
-                yield table.assign(predictor=ENGINE_RULE, run_id=run.run_id, sla_percentile=100 * level)[
-                    [*KEY, "predicted"]
+                plan = rule.columns(run, 100 * level)
+                rows += [
+                    (*row, 100 * level) for row in _of_plan(plan, run, run.run_id in planned, starts.get(run.run_id))
                 ]
+            table = pd.DataFrame(rows, columns=[*_OF_PLAN, "sla_percentile"])
+            yield table.assign(predictor=ENGINE_RULE, run_id=run.run_id)[[*KEY, "predicted"]]
         progress(ENGINE_RULE, place, len(runs))
 
 
+_OF_PLAN = ("level", "task_id", "invocation_id", "metric", "predicted")
+
+
 def _of_plan(
-    plan: pd.DataFrame, run: Run, is_planned: bool, starts: pd.DataFrame | None
+    plan: dict[str, Any], run: Run, is_planned: bool, starts: pd.DataFrame | None
 ) -> Iterator[tuple[str, str | None, str | None, str, float]]:
     """Yield level, task, invocation, metric and value of everything a plan says."""
     columns = {"execution": "execution_ms", "output_bytes": "output_bytes"}
     if is_planned:
         columns |= {"download": "download_ms", "upload": "upload_ms"}
     for metric, column in columns.items():
-        for task, value in zip(plan["task_id"], plan[column], strict=True):
+        for task, value in zip(run.task_ids, plan[column], strict=True):
             yield "task", task, None, metric, value
         if metric != "output_bytes":
-            yield "run", None, None, metric, plan[column].sum()
+            yield "run", None, None, metric, np.nansum(plan[column])
     if not is_planned:
         return
-    first = plan[plan["startup_ms"].notna()].sort_values("start_offset_ms", kind="stable").drop_duplicates("worker")
-    yield "run", None, None, "startup", first["startup_ms"].sum()
-    yield "run", None, None, "makespan", plan["completion_offset_ms"][np.asarray(run.is_sink)].max()
+    first: dict[str, float] = {}
+    for task in np.argsort(plan["start_offset_ms"], kind="stable"):
+        first.setdefault(run.workers[task], plan["startup_ms"][task])
+    yield "run", None, None, "startup", np.sum([*first.values()])
+    yield "run", None, None, "makespan", max(plan["completion_offset_ms"][run.is_sink], default=np.nan)
     if starts is None:
         return
-    launched = starts.merge(first[["worker", "startup_ms", "startup_state"]], left_on="worker_id", right_on="worker")
-    for task, invocation, value in zip(
-        launched["task_id"], launched["invocation_id"], launched["startup_ms_y"], strict=True
-    ):
-        yield "invocation", task, invocation, "startup", value
+    for worker, task, invocation in zip(starts["worker_id"], starts["task_id"], starts["invocation_id"], strict=True):
+        if worker in first:
+            yield "invocation", task, invocation, "startup", first[worker]

@@ -309,9 +309,9 @@ def teach(outcomes: list[Outcome], errors: Errors) -> None:
 def actual_values(prepared: Prepared, level: str, metric: str, rows: npt.NDArray[np.int64]) -> Floats:
     """Return what happened (ms or bytes; NaN: unknown) to rows of the table of a metric."""
     if level == "run":
-        runs = prepared.runs.iloc[rows]
-        complete = runs["is_complete"].fillna(False).to_numpy(dtype=bool) | (metric == "makespan")
-        return np.where(complete, runs[TOTALS[metric]].to_numpy(dtype="float64"), np.nan)
+        complete, total = (prepared.runs[column].iloc[rows] for column in ("is_complete", TOTALS[metric]))
+        counts = complete.fillna(False).to_numpy(dtype=bool) | (metric == "makespan")
+        return np.where(counts, total.to_numpy(dtype="float64"), np.nan)
     if metric == "output_bytes":
         return prepared.output[rows]
     took, happened = prepared.took[metric][rows], prepared.happened[metric][rows]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import click
 import numpy as np
@@ -31,6 +32,9 @@ METRICS = (
     "input_bytes", "output_bytes", "download_bytes", "upload_bytes", "execution_ms", "download_ms", "input_wait_ms",
     "upload_ms", "startup_state", "startup_ms", "start_offset_ms", "completion_offset_ms",
 )  # fmt: skip
+Columns = dict[str, Any]
+"""Lists and arrays of a value per task, by name: a frame for each of thousands of plans takes longer than to predict it."""
+
 WAYS = ("stepwise", "whole", "unplanned")
 TOLERANCES = (1e-6, 1e-2)
 
@@ -74,11 +78,14 @@ class NoPlans(FlowscopeError):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Recorded:
-    """The recorded plans with history (one row per run, and per task), and the runs of all stores."""
+    """The recorded plans with history (one row per run), and the runs of all stores.
+
+    `tasks` are what each plan says of its tasks, by run and metric, in the order of the run's tasks.
+    """
 
     runs: list[Run]
     plans: pd.DataFrame
-    tasks: dict[str, pd.DataFrame]
+    tasks: dict[str, Columns]
 
 
 def read_recorded(reader: Reader) -> Recorded:
@@ -86,10 +93,19 @@ def read_recorded(reader: Reader) -> Recorded:
     plans, tasks = reader.frame(_PLANS), reader.frame(_PLANNED)
     if plans.empty:
         raise NoPlans("No plan in the warehouse was made from history. Hint: flowscope ingest ingest/samples.")
+    runs = runs_of(read_history(reader))
+    tasks_of = {run.run_id: run.task_ids for run in runs}
     return Recorded(
-        runs_of(read_history(reader)),
+        runs,
         plans.set_index("run_id"),
-        {str(run): rows.set_index("task_id") for run, rows in tasks.groupby("run_id", sort=False)},
+        {
+            str(run): {
+                str(name): column.to_numpy()
+                for name, column in rows.set_index("task_id").loc[[*tasks_of[str(run)]]].items()
+            }
+            for run, rows in tasks.drop(columns="run_id").groupby(tasks["run_id"], sort=False)
+            if run in tasks_of
+        },
     )
 
 
@@ -101,21 +117,21 @@ def compare(
     Of tasks: way, run_id, task_id, version ('older', 'newer'), sla, and per metric what was predicted and, under
     `planned_<metric>`, the plan's. Of plans: run_id, version and, for each sample count, whether it is the plan's.
     """
-    found, counted = [], []
+    found: dict[str, list[Any]] = {name: [] for name in _COMPARED}
+    counted = []
     for run, rule, sla in _with_history(recorded, quirks):
-        plan = recorded.tasks[run.run_id].loc[list(run.task_ids)]
+        plan = recorded.tasks[run.run_id]
         counts, stated = rule.counts(run), recorded.plans.loc[run.run_id]
         version = "older" if run.is_older_engine else "newer"
         same = {field.name: getattr(counts, field.name) == stated[field.name] for field in _COUNTS}
         counted.append({"run_id": run.run_id, "version": version, **same})
         for way in ways:
-            frame = _PREDICT[way](rule, run, plan, sla)[["task_id", *METRICS]]
-            frame.insert(0, "way", way)
-            frame.insert(1, "run_id", run.run_id)
-            frame.insert(2, "version", version)
-            frame.insert(3, "sla", stated["sla"])
-            found.append(frame.assign(**{f"planned_{name}": plan[name].to_numpy() for name in METRICS}))
-    return pd.concat(found, ignore_index=True), pd.DataFrame(counted)
+            said = {"way": way, "run_id": run.run_id, "version": version, "sla": stated["sla"]}
+            columns = {name: [value] * len(run.task_ids) for name, value in said.items()}
+            columns |= _PREDICT[way](rule, run, plan, sla) | {f"planned_{name}": plan[name] for name in METRICS}
+            for name, values in found.items():
+                values.extend(columns[name])
+    return pd.DataFrame(found), pd.DataFrame(counted)
 
 
 def reproduced(tasks: pd.DataFrame, tolerance: float) -> pd.DataFrame:
@@ -173,24 +189,28 @@ def _with_history(recorded: Recorded, quirks: Quirks | None) -> Iterator[tuple[R
             yield run, rule, slas[run.run_id]
 
 
-def _whole(rule: EngineRule, run: Run, _plan: pd.DataFrame, sla: Sla) -> pd.DataFrame:
-    return rule.predict(run, sla)
+def _whole(rule: EngineRule, run: Run, _plan: Columns, sla: Sla) -> Columns:
+    return rule.columns(run, sla)
 
 
-def _unplanned(rule: EngineRule, run: Run, plan: pd.DataFrame, sla: Sla) -> pd.DataFrame:
-    return rule.predict(dataclasses.replace(run, literal_bytes=np.full(len(plan), np.nan)), sla)
+def _unplanned(rule: EngineRule, run: Run, _plan: Columns, sla: Sla) -> Columns:
+    return rule.columns(_without_literals(run), sla)
 
 
-def _stepwise(rule: EngineRule, run: Run, plan: pd.DataFrame, sla: Sla) -> pd.DataFrame:
+def _without_literals(run: Run) -> Run:
+    return dataclasses.replace(run, literal_bytes=np.full(len(run.task_ids), np.nan))
+
+
+def _stepwise(rule: EngineRule, run: Run, plan: Columns, sla: Sla) -> Columns:
     """Ask each rule by itself, with the plan's own inputs."""
     origin = Origin.of(run)
-    numbers = {name: plan[name].to_numpy(dtype=np.float64) for name in METRICS if name != "startup_state"}
-    tasks = range(len(plan))
+    numbers = {name: np.asarray(plan[name], dtype=np.float64) for name in METRICS if name != "startup_state"}
+    tasks = range(len(run.task_ids))
     memory = [int(each) for each in run.memory_mb]
     remote = [run.remote_upstream(task) for task in tasks]
     outputs = numbers["output_bytes"]
     stored = [sum(run.stored[task]) for task in tasks]
-    literals = rule.literal_bytes(dataclasses.replace(run, literal_bytes=np.full(len(plan), np.nan)))
+    literals = rule.literal_bytes(_without_literals(run))
 
     def each(answer: list[float]) -> Floats:
         return np.array(answer, dtype=np.float64)
@@ -207,7 +227,7 @@ def _stepwise(rule: EngineRule, run: Run, plan: pd.DataFrame, sla: Sla) -> pd.Da
         rule.quirks,
     )
     states = plan["startup_state"].tolist()
-    return pd.DataFrame({
+    return {
         "task_id": list(run.task_ids),
         "input_bytes": each([literals[t] + stored[t] + sum(outputs[up] for up in run.upstream[t]) for t in tasks]),
         "output_bytes": each([
@@ -221,16 +241,17 @@ def _stepwise(rule: EngineRule, run: Run, plan: pd.DataFrame, sla: Sla) -> pd.Da
         "download_ms": each([rule.download_ms(origin, numbers["download_bytes"][t], memory[t], sla) for t in tasks]),
         "input_wait_ms": layout.wait,
         "upload_ms": each([rule.upload_ms(origin, numbers["upload_bytes"][t], memory[t], sla) for t in tasks]),
-        "startup_state": pd.Series(layout.state, dtype=object),
+        "startup_state": layout.state,
         "startup_ms": each([
             rule.startup_ms(origin, state, memory[t], sla) if isinstance(state, str) else 0.0
             for t, state in enumerate(states)
         ]),
         "start_offset_ms": layout.start,
         "completion_offset_ms": layout.completion,
-    })  # fmt: skip
+    }  # fmt: skip
 
 
+_COMPARED = ("way", "run_id", "version", "sla", "task_id", *METRICS, *(f"planned_{name}" for name in METRICS))
 _PREDICT = {"stepwise": _stepwise, "whole": _whole, "unplanned": _unplanned}
 _COUNTS = dataclasses.fields(SampleCounts)
 

@@ -351,12 +351,10 @@ def _contention(table: pd.DataFrame, alike: list[str]) -> float:
     """Return the exponent with which the works of what is alike differ least; 0 where too little was seen, or it hardly helps."""
     if len(table) < NEEDED:
         return 0.0
-    by = [table[name] for name in alike]
-    spread = []
-    for exponent in CONTENTIONS:
-        logs = np.log(table[str(exponent)].clip(lower=1e-3))
-        off = (logs - logs.groupby(by).transform("median")).abs()
-        spread.append(off[logs.groupby(by).transform("size") >= _LEAST].median())
+    logs = table[[str(exponent) for exponent in CONTENTIONS]].clip(lower=1e-3).apply(np.log)
+    groups = logs.groupby([table[name] for name in alike])
+    off = (logs - groups.transform("median")).abs()
+    spread = off[groups.transform("size") >= _LEAST].median().to_list()
     if not np.isfinite(spread).any():
         return 0.0
     best = int(np.nanargmin(spread))
