@@ -54,6 +54,22 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Home:
     return dumps.tiny(tmp_path_factory.mktemp("tiny") / "home")
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A home into which nothing was taken."""
+    folder = tmp_path_factory.mktemp("empty")
+    return dumps.take_in(folder / "home", folder / "nothing-here")
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A home of runs whose names are markup, or long."""
+    folder = tmp_path_factory.mktemp("hostile")
+    runs = [dumps.one_run(number, dumps.HOSTILE, dumps.LONG, dumps.HOSTILE) for number in range(6)]
+    runs.append(dumps.one_run(7, dumps.LONG, dumps.HOSTILE, dumps.LONG))
+    return dumps.take_in(folder / "home", dumps.write(folder / "dump", dumps.merged(*runs)))
+
+
 @pytest.fixture
 def reading(tiny: Home, monkeypatch: pytest.MonkeyPatch) -> store.Store:
     monkeypatch.setenv("FLOWSCOPE_HOME", str(tiny.root))
@@ -70,9 +86,8 @@ def test_without_a_warehouse_each_page_says_what_to_do(
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_without_runs_each_page_says_so(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    home = dumps.take_in(tmp_path / "home", tmp_path / "nothing-here")
-    at = visit(home, page, monkeypatch)
+def test_without_runs_each_page_says_so(page: str, empty: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = visit(empty, page, monkeypatch)
     assert not at.exception
     assert ("The warehouse holds no runs." in said(at)) == (page not in ("sql", "data"))
 
@@ -341,11 +356,8 @@ def test_an_export_holds_the_rows_and_no_more_than_its_bound(
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_hostile_names_stay_text(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    runs = [dumps.one_run(number, dumps.HOSTILE, dumps.LONG, dumps.HOSTILE) for number in range(6)]
-    runs.append(dumps.one_run(7, dumps.LONG, dumps.HOSTILE, dumps.LONG))
-    home = dumps.take_in(tmp_path / "home", dumps.write(tmp_path / "dump", dumps.merged(*runs)))
-    at = visit(home, page, monkeypatch)
+def test_hostile_names_stay_text(page: str, hostile: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = visit(hostile, page, monkeypatch)
     assert not at.exception
     read_as_markdown = [
         str(element.value)
@@ -370,21 +382,19 @@ def test_hostile_names_stay_text(page: str, tmp_path: Path, monkeypatch: pytest.
     assert all(len(option) < 200 for box in at.selectbox for option in box.options)
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_a_generation_published_meanwhile_is_picked_up(
-    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_generation_published_meanwhile_is_picked_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = dumps.take_in(tmp_path / "home", dumps.write(tmp_path / "dump", dumps.one_run(1)))
-    at = visit(home, page, monkeypatch)
-    assert "Generation 1," in said(at)
+    pages = {page: visit(home, page, monkeypatch) for page in PAGES}
+    assert [page for page, at in pages.items() if "Generation 1," not in said(at)] == []
     before = store.current()
     for number in range(2, 5):
         dumps.take_in(tmp_path / "home", dumps.write(tmp_path / f"more{number}", dumps.one_run(number)))
-        at.run()
-        assert not at.exception
-        assert f"Generation {number}," in said(at)
-        if page in REPORT:
-            assert f"About all {number} runs." in said(at)
+        for page, at in pages.items():
+            at.run()
+            assert not at.exception, page
+            assert f"Generation {number}," in said(at), page
+            if page in REPORT:
+                assert f"About all {number} runs." in said(at), page
     assert before.reader.value("select count(*) from runs") == 1
 
 
