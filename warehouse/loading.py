@@ -13,9 +13,9 @@ import pyarrow as pa
 from warehouse.batches import Batch, JsonLines, ParquetFile, Reject, Rows, Skipped, UnknownFields
 from warehouse.jsonl import load_by_line, load_clean
 from warehouse.parquet import load_parquet
-from warehouse.schema import arrow_schema, quoted
+from warehouse.schema import arrow_schema
 from warehouse.tables import FACTS
-from warehouse.target import Tally, Target, registered
+from warehouse.target import Tally, Target
 
 _ROWS_AT_A_TIME = 10_000
 
@@ -62,6 +62,6 @@ def _as_json(row: Mapping[str, Any]) -> str | None:
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: list[dict[str, Any]]) -> None:
+    """Insert rows. A batch registered under a name would be held until the transaction ends; one given as a relation is not."""
     batch = pa.Table.from_pylist(rows, schema=arrow_schema(FACTS[table].stored_columns))
-    with registered(connection, "new_rows", batch):
-        connection.execute(f"insert into {quoted(table)} by name select * from new_rows")
+    connection.from_arrow(batch.select(connection.table(table).columns)).insert_into(table)
