@@ -98,7 +98,7 @@ def _engine_rule(history: History, progress: Progress) -> Iterator[pd.DataFrame]
     """Yield what the engine's rule says of each run, at each quantile as its SLA.
 
     Where a run has no plan, or one that leaves the worker of a task open, nobody said before where its tasks would run:
-    then only what does not depend on that.
+    then only what does not depend on that. Of a run without any size of an input the rule has nothing to say: it scales sizes.
     """
     rule = EngineRule()
     planned = set(history.tasks["run_id"]) - set(history.tasks.loc[history.tasks["planned_worker_id"].isna(), "run_id"])
@@ -111,6 +111,8 @@ def _engine_rule(history: History, progress: Progress) -> Iterator[pd.DataFrame]
             rows = []
             for level in QUANTILES:
                 plan = rule.columns(run, 100 * level)
+                if not np.any(plan["input_bytes"] > 0):
+                    continue
                 rows += [
                     (*row, 100 * level) for row in _of_plan(plan, run, run.run_id in planned, starts.get(run.run_id))
                 ]

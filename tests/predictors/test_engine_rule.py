@@ -22,6 +22,7 @@ from predictors.engine_plan import Durations, Layout, lay_out
 from predictors.engine_rule import EngineRule, Origin, SampleCounts
 from predictors.engine_runs import Run, in_turn
 from predictors.engine_samples import MemorySamples, Quirks, Samples, Sla, UnknownSla, aggregate, check_sla
+from predictors.evaluation import _engine_rule
 from predictors.reproduction import (
     ALTERNATIVES,
     METRICS,
@@ -34,6 +35,7 @@ from predictors.reproduction import (
     reproduced,
 )
 from tests.dumps import flowdump
+from tests.predictors.worlds import World, remembered
 from warehouse.connection import open_current
 from warehouse.home import Home
 
@@ -641,3 +643,14 @@ def test_a_home_without_plans_is_told_so(home: Home, tmp_path: Path):
         read_recorded(reader)
     result = CliRunner().invoke(main, ["--home", str(home.root)])
     assert (result.exit_code, result.output.count("Error: No plan in the warehouse")) == (1, 1)
+
+
+def test_of_runs_without_a_size_the_rule_says_nothing() -> None:
+    history = remembered(World(runs=4))
+    unknown = dict.fromkeys(("literal_bytes", "planned_literal_bytes", "stored_bytes", "inputs_bytes"), np.nan)
+    unsized = dataclasses.replace(
+        history, tasks=history.tasks.assign(**unknown), inputs=history.inputs.assign(input_bytes=np.nan)
+    )
+    counts = [sum(map(len, _engine_rule(seen, lambda *_: None))) for seen in (history, unsized)]
+    assert counts[0] > 0
+    assert counts[1] == 0
