@@ -9,6 +9,9 @@ from app.plain import label, plain
 ENGINE = "engine"
 """The recorded plans."""
 
+RULE = "engine_rule"
+"""The engine's rule, replayed: it predicts runs that nobody planned, too."""
+
 SIMPLE = ("empirical", "log_log")
 """The simple rivals: what a model has to beat to be worth its trouble."""
 
@@ -17,7 +20,7 @@ MODEL = "boosted"
 _TOLD = "_given_state"
 _CALLED = {
     ENGINE: "the engine's plans",
-    "engine_rule": "the engine's rule, replayed",
+    RULE: "the engine's rule, replayed",
     "empirical": "quantiles of the group",
     "log_log": "log-log regression",
     MODEL: "boosted trees",

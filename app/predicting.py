@@ -14,10 +14,10 @@ from app import parts
 from app.charts import intervals
 from app.charts import predictors as charts
 from app.findings.evidence import Evidence
-from app.findings.predictors import best_of
+from app.findings.predictors import WHOSE, best_of
 from app.findings.statistics import MINIMUM_RUNS, run_share
 from app.plain import label, labels, plain
-from app.predicted import ENGINE, SIMPLE, TARGETS, THINGS, Target, called, in_order, knows_more, shown
+from app.predicted import ENGINE, RULE, SIMPLE, TARGETS, THINGS, Target, called, in_order, knows_more, shown
 from app.predictor_queries import BY_MEMORY, BY_SIZE, COVERAGE, FAILING, OVER_TIME, STORED, WORST
 from app.store import Store
 from app.units import count, figure, percent
@@ -85,9 +85,13 @@ def leaderboard(store: Store, chosen: Chosen, board: pd.DataFrame) -> None:
     one = chosen.target
     rows = board[(board["level"] == one.level) & (board["metric"] == one.metric)] if len(board) else board
     if rows.empty:
-        parts.nothing(f"Nobody predicted {one.name} where the engine's plans did too, so there is no common ground.")
+        parts.nothing(
+            f"No two predictors, or not the engine's plans where there are any, predicted {one.name} on the same rows."
+        )
     else:
-        st.markdown(_standing(rows, one))
+        reference = ENGINE if ENGINE in set(rows["predictor"]) else RULE
+        whose = WHOSE[reference]
+        st.markdown(_standing(rows, one, reference))
         left, right = st.columns(2, gap="large")
         is_chance = one.is_chance
         with left:
@@ -100,10 +104,11 @@ def leaderboard(store: Store, chosen: Chosen, board: pd.DataFrame) -> None:
         ratios = rows[rows["to_engine"].notna()]
         with right:
             if len(ratios):
-                parts.chart(_against_engine(ratios), f"Error as a multiple of that of the engine's plans, on the same rows: {_ratios(ratios)}", "leaderboard-ratio")  # fmt: skip
+                parts.chart(_against(ratios, whose), f"Error as a multiple of that of {whose}, on the same rows: {_ratios(ratios)}", "leaderboard-ratio")  # fmt: skip
+        all_of = "the plans and every predictor here predicted. Plans stand with every SLA; the table has them at p50 alone too"
         st.caption(
-            f"{count(rows['n'].max(), 'prediction')} of {count(rows['runs'].max(), 'run')}, the same for all: what the plans and every predictor here "
-            "predicted. Plans stand with every SLA; the table has them at p50 alone too. Intervals resample runs."
+            f"{count(rows['n'].max(), 'prediction')} of {count(rows['runs'].max(), 'run')}, the same for all: what "
+            f"{all_of if reference == ENGINE else 'every predictor here predicted'}. Intervals resample runs."
         )
     with st.expander("Every predictor, and the scores that were stored"):
         if len(rows):
@@ -118,12 +123,12 @@ def leaderboard(store: Store, chosen: Chosen, board: pd.DataFrame) -> None:
             parts.downloads(stored, f"scores-{one.metric}-{one.level}")
 
 
-def _standing(rows: pd.DataFrame, one: Target) -> str:
+def _standing(rows: pd.DataFrame, one: Target, reference: str) -> str:
     best = rows[rows["predictor"] == best_of(rows)].iloc[0]
     name = called(str(best["predictor"]))
     said = f"{name[0].upper()}{name[1:]} predict{'' if name.endswith('s') else 's'} **{one.name}** best: {_error(best['error'], one)}"
     said += " (Brier score)" if one.is_chance else " off at the median"
-    if best["predictor"] == ENGINE:
+    if best["predictor"] == reference:
         return f"{said}. No other is closer on the same rows."
     verdicts = {
         "closer": "surely closer",
@@ -131,10 +136,10 @@ def _standing(rows: pd.DataFrame, one: Target) -> str:
         "no difference": "no difference beyond 5 %",
     }
     verdict = best["against_engine"] if isinstance(best["against_engine"], str) else ""
-    return f"{said}, {figure(best['to_engine'])} times the error of the engine's plans: {verdicts.get(verdict, verdict)}." if verdict else f"{said}."  # fmt: skip
+    return f"{said}, {figure(best['to_engine'])} times the error of {WHOSE[reference]}: {verdicts.get(verdict, verdict)}." if verdict else f"{said}."  # fmt: skip
 
 
-def _against_engine(ratios: pd.DataFrame) -> Any:
+def _against(ratios: pd.DataFrame, whose: str) -> Any:
     verdicts = {"closer": "lower", "further off": "higher"}
     ordered = ratios.sort_values("error")
     frame = pd.DataFrame(
@@ -147,7 +152,8 @@ def _against_engine(ratios: pd.DataFrame) -> Any:
             "n": ordered["n"],
         }
     )
-    return intervals(frame, "Error / that of the plans (ratio)")
+    short = whose.removeprefix("the engine's ")
+    return intervals(frame, f"Error / that of the {short} (ratio)")
 
 
 def _ratios(rows: pd.DataFrame) -> str:
@@ -175,8 +181,12 @@ def over_time(evidence: Evidence, chosen: Chosen) -> None:
         frame.sort_values("run_ordinal").groupby("predictor").tail(1).set_index("predictor")["rolling_relative_error"]
     )
     said = "; ".join(f"{shown(name)} {percent(last[name])}" for name in in_order(set(last.index)))
+    over = "Medians (P50) of predictors"
+    over += (
+        ", plans of every SLA, on the rows that were planned." if ENGINE in last.index else ": no run here was planned."
+    )
     st.markdown(
-        f"The median error over the last 20 runs, at each run. Medians (P50) of predictors, plans of every SLA, on the rows that were planned. "
+        f"The median error over the last 20 runs, at each run. {over} "
         f"At the end: {'; '.join(f'{called(name)} {percent(last[name])}' for name in in_order(set(last.index)))}."
     )
     parts.chart(charts.over_runs(frame), f"Rolling median relative error of {one.name} by predictor; at the end {said}.", "predictors-over-time")  # fmt: skip

@@ -13,6 +13,7 @@ from app.filters import taken
 from app.findings import QUESTIONS, find_or_say
 from app.findings.evidence import Evidence
 from app.findings.finding import Answer, Finding, Question, Status
+from app.findings.unplanned import EVALUATE, unplanned
 from app.sections import TITLES
 from app.store import Store
 from app.units import count
@@ -29,6 +30,7 @@ MARKS: dict[Status, tuple[str, Colour]] = {
 }
 """How a status looks: a mark and a colour, never one without the other."""
 
+_ABOUT_PLANS = ("prediction_accuracy", "slas", "planners_and_cost", "predictors")
 SHOWN_ROWS = 500
 _UNTOLD = ("not enough data", "not applicable")
 _KEPT = 400
@@ -41,8 +43,18 @@ def report_page(stem: str, intro: str, first: str = "") -> tuple[Store, Evidence
     parts.freshness(store)
     st.markdown(intro)
     own = which_runs(store)
+    if stem in _ABOUT_PLANS:
+        say_unplanned(own, stem)
     show(own, stem, first)
     return store, own
+
+
+def say_unplanned(own: Evidence, page: str) -> None:
+    """Say once which sources record no plans, and where predictions come from without them."""
+    without = unplanned(Evidence(own.read, own.selection))
+    if without.engines:
+        hint = f" Predictions come from {EVALUATE}" if page != "planners_and_cost" else ""
+        st.info(f"{without.sentence}{hint}", icon=":material/info:")
 
 
 def selected(store: Store) -> Evidence:

@@ -20,6 +20,8 @@ from app.findings.statistics import (
     median_interval,
     stratified_ratio,
 )
+from app.findings.unplanned import EVALUATE, Unplanned, asked, unplanned
+from app.predicted import ENGINE, called
 from app.units import count, figure, percent
 
 NAMES = {
@@ -46,8 +48,8 @@ _STEPS = 36
 _SIXTH = 1 / 6
 
 ERRORS = """
--- What the engine's plan predicted of each run, against what happened: one row per run and metric, with the run's place in
--- its history. A history is what an engine can learn from, at one SLA: the runs of a workflow of one structure under one
+-- What the plan predicted of each run, or where there are none a predictor at its median (P50), against what happened: one
+-- row per run and metric, with the run's place in its history. A history is what an engine can learn from, at one SLA: the runs of a workflow of one structure under one
 -- planner that were recorded in the same store (a dump, or a server that was read key by key).
 with judged as (
     select
@@ -62,7 +64,8 @@ with judged as (
     inner join runs on errors.run_id = runs.run_id
     left join files on runs.file_id = files.file_id
     where
-        errors.predictor = 'engine' and errors.level = 'run'
+        errors.predictor = $predictor and errors.level = 'run'
+        and ($predictor = 'engine' or errors.sla_percentile = 50)
         and errors.metric in ('makespan', 'execution', 'download', 'upload', 'input_bytes', 'output_bytes', 'startup')
         and isfinite(errors.relative_error)
 ),
@@ -88,7 +91,7 @@ order by metric, workflow, planner, submitted_at, run_id
 COUNTS = """
 -- The runs selected, those that have no predictions, and those whose predictions cannot be compared.
 with planned as (
-    select distinct run_id from prediction_errors where predictor = 'engine' and level = 'run' and predicted is not null
+    select distinct run_id from prediction_errors where predictor = $predictor and level = 'run' and predicted is not null
 )
 select
     count(*) as runs,
@@ -220,7 +223,10 @@ def along(errors: pd.DataFrame) -> pd.DataFrame:
 
 
 def _f07(evidence: Evidence) -> Answer:
-    counts, errors = evidence.record(COUNTS), evidence.frame(ERRORS)
+    who, without = asked(evidence), unplanned(evidence)
+    counts, errors = evidence.record(COUNTS, predictor=who), evidence.frame(ERRORS, predictor=who)
+    if errors.empty and without.is_all:
+        return not_enough(f"{without.sentence} Accuracy needs predictions, and none is on record yet.", EVALUATE)
     if errors.empty:
         return not_enough(
             f"Of {count(counts['runs'], 'run')} none has a prediction that can be compared with what happened: no plans in this "
@@ -237,19 +243,19 @@ def _f07(evidence: Evidence) -> Answer:
     n = int(errors["run_id"].nunique())
     return Answer(
         "answered" if len(rows) >= MINIMUM_RUNS else "not enough data",
-        _sentence(table, found) if len(rows) >= MINIMUM_RUNS else _too_few(table),
+        _sentence(table, found, who) if len(rows) >= MINIMUM_RUNS else _too_few(table),
         n,
         "runs",
         phrases.effect(f"{NAMES[lead]}: median relative error, last third of each history against the first", found),
-        _left_out(counts, rows, histories),
+        _left_out(counts, rows, histories, who, without),
         table,
         _figures(table, along(errors)),
-        _caveats(errors, table),
+        _caveats(errors, table, who),
         _would_change(first["accuracy"], found),
     )
 
 
-def _sentence(table: pd.DataFrame, found: Interval | None) -> str:
+def _sentence(table: pd.DataFrame, found: Interval | None, who: str = ENGINE) -> str:
     rows = [{str(column): value for column, value in row.items()} for row in table.to_dict("records")]
     lead = rows[0]
     name = lead["metric"]
@@ -267,7 +273,10 @@ def _sentence(table: pd.DataFrame, found: Interval | None) -> str:
         parts.append(f"furthest off is {worst['metric']} ({percent(worst['median_relative_error'])})")
     elif len(enough) > 1:
         parts.append("no other metric is further off")
-    text = f"The engine's plans are off by **{percent(lead['median_relative_error'])}** in {name} at the median; {_moved(lead, found)}."
+    whose = "The engine's plans are off"
+    if who != ENGINE:
+        whose = f"No run here was planned; the closest of what was evaluated, {called(who)}, is off"
+    text = f"{whose} by **{percent(lead['median_relative_error'])}** in {name} at the median; {_moved(lead, found)}."
     last = "; ".join(parts)
     return f"{text} {last[0].upper()}{last[1:]}." if last else text
 
@@ -298,11 +307,15 @@ def _too_few(table: pd.DataFrame) -> str:
     )
 
 
-def _left_out(counts: dict[str, Any], rows: pd.DataFrame, histories: int) -> str:
+def _left_out(counts: dict[str, Any], rows: pd.DataFrame, histories: int, who: str, without: Unplanned) -> str:
+    why = "the first of a history, a planner that predicts nothing, or a lost plan"
+    if who != ENGINE:
+        why = "too little before them to learn from"
+    elif without.runs:
+        why += f"; {without.runs:,} are of {without.named}, which record{'s' if len(without.engines) == 1 else ''} no plans"
     parts = [
-        f"{count(counts['unplanned'], 'run')} without predictions (the first of a history, a planner that predicts nothing, "
-        "or a lost plan)",
-        f"{count(counts['incomplete'], 'planned run')} incomplete",
+        f"{count(counts['unplanned'], 'run')} without predictions ({why})",
+        f"{count(counts['incomplete'], 'planned run' if who == ENGINE else 'predicted run')} incomplete",
     ]
     if counts["without_submission"]:
         parts.append(f"{counts['without_submission']:,} without a submission time, which have no place in a history")
@@ -315,7 +328,7 @@ def _left_out(counts: dict[str, Any], rows: pd.DataFrame, histories: int) -> str
     return f"Of {count(counts['runs'], 'run')}: {'; '.join(parts)}."
 
 
-def _caveats(errors: pd.DataFrame, table: pd.DataFrame) -> tuple[str, ...]:
+def _caveats(errors: pd.DataFrame, table: pd.DataFrame, who: str) -> tuple[str, ...]:
     lengths = errors[errors["length"] >= SHORTEST]["length"]
     lead, end = table.iloc[0], ""
     if lead["bias"] in ("too high", "too low"):
@@ -326,16 +339,29 @@ def _caveats(errors: pd.DataFrame, table: pd.DataFrame) -> tuple[str, ...]:
     caveats = [
         "A history is the runs of a workflow, structure, planner and SLA recorded in one store, in order of submission; "
         "early and late hold equally many runs of each history, compared within workflow and planner with at least "
-        f"{MINIMUM_IN_STRATUM} on either side; runs of the same input in parallel histories (an experiment replayed) count once. The engine learns from runs of every SLA, so a history at one SLA starts later "
-        "than its learning does.",
+        f"{MINIMUM_IN_STRATUM} on either side; runs of the same input in parallel histories (an experiment replayed) count once."
+        + (
+            " The engine learns from runs of every SLA, so a history at one SLA starts later than its learning does."
+            if who == ENGINE
+            else ""
+        ),
         f"'Better' and 'worse' allow for {count(len(table), 'metric')} being looked at: each interval of the table holds "
         f"{percent(float(table['interval_level'].iloc[0]))}.",
         "Run level: sums over a run's tasks, in which errors of single tasks cancel.",
-        "Pre-loaded inputs lose their download time, so what planners with optimisations downloaded is understated and their "
-        "predictions of it look too high.",
-        f"{end}All SLAs are in it: one above the median aims too high on purpose (transfers the other way round), so bias is not a "
-        "fault by itself.",
     ]
+    if who == ENGINE:
+        caveats += [
+            "Pre-loaded inputs lose their download time, so what planners with optimisations downloaded is understated and their "
+            "predictions of it look too high.",
+            f"{end}All SLAs are in it: one above the median aims too high on purpose (transfers the other way round), so bias is not a "
+            "fault by itself.",
+        ]
+    else:
+        caveats.append(
+            f"{end}Predictions are medians (P50), made by `flowscope evaluate` from all earlier runs of the warehouse, those of other "
+            "histories too. That this predictor is the closest "
+            "was seen on the same runs, which flatters it a little; the Predictors page has all of them."
+        )
     if len(lengths):
         caveats.insert(1, f"Half of the runs compared stand in histories of {lengths.median():,.0f} runs or fewer.")
     if (table["accuracy"] == "mostly exact").any():

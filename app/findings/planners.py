@@ -16,6 +16,7 @@ from app.findings.finding import Answer, Figure, Question, not_enough
 from app.findings.matching import RUNS, Matched, compare
 from app.findings.standings import CASE, Standings, common, fitted, workflow_ids
 from app.findings.statistics import MINIMUM_PAIRS, MINIMUM_RUNS, Interval
+from app.findings.unplanned import unplanned
 from app.plain import label, plain
 from app.units import count, percent, ratio
 
@@ -121,6 +122,7 @@ def _answer(evidence: Evidence) -> Answer:
         only = known["planner"].unique()
         who = (
             f"{count(len(known), 'complete run')}, all by {plain(only[0], 40)}" if len(only)
+            else f"{without.sentence} None names a planner either" if (without := unplanned(evidence)).is_all
             else "No complete run of this selection says its planner"
         )  # fmt: skip
         more = "Runs of the same workflows under another planner."

@@ -14,7 +14,8 @@ from app.findings.evidence import Evidence
 from app.findings.finding import Answer, Figure, Question, not_enough
 from app.findings.medians import BIN, BLOCKS, EXACT, Medians, medians
 from app.findings.statistics import MINIMUM_RUNS, Interval, clustered_ratio
-from app.predicted import ENGINE, SIMPLE, TARGETS, Target, called, in_order, knows_more, shown
+from app.findings.unplanned import Unplanned, unplanned
+from app.predicted import ENGINE, RULE, SIMPLE, TARGETS, Target, called, in_order, knows_more, shown
 from app.units import count, percent
 
 STANDS = 0.5
@@ -23,10 +24,13 @@ STANDS = 0.5
 MOST_NAMED = 3
 HINT = "flowscope evaluate: it predicts every run from earlier ones, by the engine's rule, simple rivals and the model."
 
+WHOSE = {ENGINE: "the engine's plans", RULE: "the engine's rule"}
+"""Whom the columns `to_engine` compare with: the plans, where there are none the rule, replayed."""
+
 ERRORS = """
--- How far predictors are off, on the rows that the plans and all of them predicted: one row per thing predicted, predictor,
--- block of runs and bin of errors. Predictors are taken at their median (P50), plans as they are, whatever their SLA (is_p50:
--- those that aimed at the median too). A predictor of fewer than $stands of the plans' rows does not stand.
+-- How far predictors are off, on the rows that the plans and all of them predicted ($plans: there are plans; without any, on
+-- the rows that all of them predicted): one row per thing predicted, predictor, block of runs and bin of errors. Predictors are taken at their median (P50), plans as they are, whatever their SLA (is_p50:
+-- those that aimed at the median too). A predictor of fewer than $stands of the plans' rows (of the most) does not stand.
 with judged as (
     select
         level, metric, predictor, run_id,
@@ -40,11 +44,12 @@ with judged as (
 planned as (
     select
         judged.*,
-        engine.sla_percentile is not distinct from 50 as is_p50
+        engine.run_id is not null and engine.sla_percentile is not distinct from 50 as is_p50
     from judged
-    inner join judged as engine
+    left join judged as engine
         on judged.level = engine.level and judged.metric = engine.metric and judged.run_id = engine.run_id
         and judged.thing = engine.thing and engine.predictor = 'engine'
+    where engine.run_id is not null or not $plans
 ),
 
 counted as (
@@ -153,8 +158,10 @@ order by level, metric
 """
 
 
-def leaderboard(errors: pd.DataFrame, chances: pd.DataFrame) -> pd.DataFrame:
+def leaderboard(errors: pd.DataFrame, chances: pd.DataFrame, reference: str = ENGINE) -> pd.DataFrame:
     """Return a row per thing predicted and predictor: its error, and that as a multiple of the plans' and of the best simple rival's.
+
+    `reference`: who stands in the columns `to_engine`, a name of `WHOSE`.
 
     `errors` and `chances`: what `ERRORS` and `CHANCES` return. Ratios' intervals hold 95 % for all things together
     (Bonferroni), those of errors 95 % each.
@@ -167,7 +174,9 @@ def leaderboard(errors: pd.DataFrame, chances: pd.DataFrame) -> pd.DataFrame:
     found: list[dict[str, Any]] = []
     for one in there:
         found += (
-            _by_chance(one, chances, level) if one.is_chance else _by_error(one, groups[one.level, one.metric], level)
+            _by_chance(one, chances, level, reference)
+            if one.is_chance
+            else _by_error(one, groups[one.level, one.metric], level, reference)
         )
     return pd.DataFrame(found)
 
@@ -178,7 +187,7 @@ def best_of(rows: pd.DataFrame) -> str:
     return str(fair.sort_values("error", kind="stable")["predictor"].iloc[0])
 
 
-def _by_error(one: Target, rows: pd.DataFrame, level: float) -> list[dict[str, Any]]:
+def _by_error(one: Target, rows: pd.DataFrame, level: float, reference: str) -> list[dict[str, Any]]:
     totals = rows.groupby("predictor").first()
     seen = {str(name): float(value) for name, value in totals["median_relative_error"].items()}
     found = medians(rows, seen, int(totals["runs"].max()))
@@ -194,26 +203,26 @@ def _by_error(one: Target, rows: pd.DataFrame, level: float) -> list[dict[str, A
             "error_is": "median relative error",
             "error": seen[name],
             **_ends("error", found.interval(name)),
-            **_against("engine", found, name, ENGINE, level),
+            **_against("engine", found, name, reference, level),
             **_against("engine_p50", found_p50, name, ENGINE, level),
             "n_p50": int(totals["rows_p50"].max()),
-            **_against("simple", found, name, simple if name not in (*SIMPLE, ENGINE) else None, level),
+            **_against("simple", found, name, simple if name not in (*SIMPLE, reference) else None, level),
             "interval_level": level,
         }
         for name in in_order(set(seen))
     ]
 
 
-def _by_chance(one: Target, rows: pd.DataFrame, level: float) -> list[dict[str, Any]]:
+def _by_chance(one: Target, rows: pd.DataFrame, level: float, reference: str) -> list[dict[str, Any]]:
     squared = rows.pivot_table(index="run_id", columns="predictor", values="squared", observed=True)
     starts = rows.drop_duplicates("run_id").set_index("run_id")["n"]
     seen = {str(name): float(squared[name].sum() / starts.sum()) for name in squared}
     simple = _best_simple(seen)
 
-    def ratio(name: str, reference: str | None) -> Interval | None:
-        if reference is None or reference not in squared or name == reference:
+    def ratio(name: str, beside: str | None) -> Interval | None:
+        if beside is None or beside not in squared or name == beside:
             return None
-        return clustered_ratio(list(squared[name]), list(squared[reference]), level)
+        return clustered_ratio(list(squared[name]), list(squared[beside]), level)
 
     return [
         {
@@ -223,10 +232,10 @@ def _by_chance(one: Target, rows: pd.DataFrame, level: float) -> list[dict[str, 
             "error_is": "Brier score",
             "error": seen[name],
             **_ends("error", clustered_ratio(list(squared[name]), list(starts.reindex(squared.index)))),
-            **_compared("engine", ratio(name, ENGINE)),
+            **_compared("engine", ratio(name, reference)),
             **_compared("engine_p50", None),
             "n_p50": 0,
-            **_compared("simple", ratio(name, simple if name not in (*SIMPLE, ENGINE) else None)),
+            **_compared("simple", ratio(name, simple if name not in (*SIMPLE, reference) else None)),
             "interval_level": level,
         }
         for name in in_order(set(seen))
@@ -259,11 +268,20 @@ def _compared(name: str, found: Interval | None) -> dict[str, Any]:
 def _f15(evidence: Evidence) -> Answer:
     seen = evidence.frame(PREDICTORS)
     rivals = [str(name) for name in seen["predictor"] if name != ENGINE]
-    if not rivals or ENGINE not in set(seen["predictor"]):
-        return not_enough(_alone(rivals, seen), HINT, n=int(seen["predictions"].sum()), counted="predictions")
-    errors = evidence.frame(ERRORS, stands=STANDS, blocks=BLOCKS, exact=EXACT, width=BIN)
-    table = leaderboard(errors, evidence.frame(CHANCES))
+    without, has_plans = unplanned(evidence), ENGINE in set(seen["predictor"])
+    if not rivals:
+        said = f"{without.sentence} No predictor has been evaluated either." if without.is_all else _alone(seen)
+        return not_enough(said, HINT, n=int(seen["predictions"].sum()), counted="predictions")
+    reference = ENGINE if has_plans else RULE
+    errors = evidence.frame(ERRORS, stands=STANDS, blocks=BLOCKS, exact=EXACT, width=BIN, plans=has_plans)
+    table = leaderboard(errors, evidence.frame(CHANCES), reference)
     judged = table[table["runs"] >= MINIMUM_RUNS] if len(table) else table
+    if judged.empty and not has_plans:
+        return not_enough(
+            f"{_no_plans(without)} {count(len(rivals), 'predictor')} left predictions, but of no thing predicted did two predict "
+            f"the same {MINIMUM_RUNS} runs.",
+            HINT, n=int(seen["predictions"].sum()), counted="predictions",
+        )  # fmt: skip
     if judged.empty:
         named = ", ".join(called(name) for name in in_order(set(rivals))[:MOST_NAMED])
         return not_enough(
@@ -271,43 +289,42 @@ def _f15(evidence: Evidence) -> Answer:
             f"{MINIMUM_RUNS} runs were predicted by the plans too: on other rows nothing is compared.",
             HINT, n=int(seen["predictions"].sum()), counted="predictions",
         )  # fmt: skip
-    winners = _winners(judged)
+    winners = _winners(judged, reference)
     return Answer(
         "answered",
-        _sentence(winners),
+        _sentence(winners) if has_plans else f"{_no_plans(without)} {_unplanned_sentence(winners)}",
         int(judged.groupby("target")["n"].max().sum()),
-        "predictions of the plans, each judged beside all predictors",
-        _effect(winners, errors),
-        _left_out(seen, judged),
+        f"predictions{' of the plans' if has_plans else ''}, each judged beside all predictors",
+        _effect(winners, errors, reference),
+        _left_out(seen, judged, without, reference),
         table,
-        _figures(winners),
-        _caveats(judged, winners, evidence.frame(FLOOR)),
-        "Other workloads, a model trained on more, or runs planned at p50: only with those is a median compared with a median.",
+        _figures(winners, reference),
+        _caveats(judged, winners, evidence.frame(FLOOR), reference),
+        "Other workloads, a model trained on more, or runs planned at p50: only with those is a median compared with a median."
+        if has_plans
+        else "Other workloads, longer histories, or a model trained on more.",
     )
 
 
-def _alone(rivals: list[str], seen: pd.DataFrame) -> str:
+def _alone(seen: pd.DataFrame) -> str:
     if seen.empty:
         return "No prediction is in this selection: runs without history make no plan, and no other predictor has been evaluated."
-    if not rivals:
-        return (
-            "The engine's recorded plan is the only predictor in this selection: there is nothing to compare it with."
-        )
-    return (
-        f"{count(len(rivals), 'predictor')} left predictions ({', '.join(called(name) for name in in_order(set(rivals))[:MOST_NAMED])}), "
-        "but no run of this selection has a plan with predictions to compare them with."
-    )
+    return "The engine's recorded plan is the only predictor in this selection: there is nothing to compare it with."
 
 
-def _winners(judged: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the row of the best predictor of each thing, with the plans' error and the name of the best simple rival."""
+def _no_plans(without: Unplanned) -> str:
+    return without.sentence if without.is_all else "No run of this selection has a plan with predictions."
+
+
+def _winners(judged: pd.DataFrame, reference: str) -> list[dict[str, Any]]:
+    """Return the row of the best predictor of each thing, with the reference's error and the name of the best simple rival."""
     found = []
     for _, rows in judged.groupby("target", sort=False):
         by_name = rows.set_index("predictor")
         best = best_of(rows)
         simple = _best_simple({str(name): float(value) for name, value in by_name["error"].items()})
         row = {str(name): value for name, value in rows[rows["predictor"] == best].iloc[0].items()}
-        found.append({**row, "engine_error": float(by_name["error"][ENGINE]), "simple": simple})
+        found.append({**row, "engine_error": float(by_name["error"].get(reference, np.nan)), "simple": simple})
     return found
 
 
@@ -337,6 +354,31 @@ def _sentence(winners: list[dict[str, Any]]) -> str:
     open_ = [row["target"] for row in winners if row["against_engine"] in ("undecided", "no difference")]
     if open_:
         parts.append(f"Not surely closer, though closest: {_listed(open_)}.")
+    return " ".join([*parts, *_models_and_rivals(winners)])
+
+
+def _unplanned_sentence(winners: list[dict[str, Any]]) -> str:
+    """Say who is closest where nobody planned, and where that surely beats the engine's rule."""
+    ordered = sorted(winners, key=_order)
+    named = "; ".join(
+        f"{row['target']} {_error(row['error'], row)}{'' if row['error_is'] == 'Brier score' else ' off'}, by {called(row['predictor'])}"
+        for row in ordered[:MOST_NAMED]
+    )
+    more = len(ordered) - MOST_NAMED
+    parts = [f"Closest of what was evaluated, on the same rows: {named}{f'; and {more:,} more' if more > 0 else ''}."]
+    beside = [row for row in winners if row["engine_error"] == row["engine_error"]]
+    closer = [row for row in beside if row["against_engine"] == "closer"]
+    if beside:
+        parts.append(
+            f"**Surely closer than the engine's rule, replayed, for {len(closer):,} of {count(len(beside), 'thing')}** that it predicts too"
+            f"{f': {_beats(sorted(closer, key=_order)[0])}' if closer else ''}."
+        )
+    return " ".join([*parts, *_models_and_rivals(winners)])
+
+
+def _models_and_rivals(winners: list[dict[str, Any]]) -> list[str]:
+    """Say where a model is best and surely so, and where a simple rival is."""
+    parts = []
     models = [row for row in winners if _is_told(row["against_simple"])]
     if models:
         sure = sum(row["against_simple"] == "closer" for row in models)
@@ -344,7 +386,7 @@ def _sentence(winners: list[dict[str, Any]]) -> str:
     simple = [row["target"] for row in winners if row["predictor"] in SIMPLE]
     if simple:
         parts.append(f"A simple rival is best for {_listed(simple)}.")
-    return " ".join(parts)
+    return parts
 
 
 def _is_told(verdict: Any) -> bool:
@@ -387,7 +429,7 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
-def _effect(winners: list[dict[str, Any]], errors: pd.DataFrame) -> Any:
+def _effect(winners: list[dict[str, Any]], errors: pd.DataFrame, reference: str) -> Any:
     """Return the ratio of the first thing that has one, with an interval of 95 % of its own."""
     row = next(
         (
@@ -403,35 +445,48 @@ def _effect(winners: list[dict[str, Any]], errors: pd.DataFrame) -> Any:
     seen = {
         str(name): float(value) for name, value in rows.groupby("predictor")["median_relative_error"].first().items()
     }
-    found = medians(rows, seen, int(row["runs"])).ratio(row["predictor"], ENGINE)
+    found = medians(rows, seen, int(row["runs"])).ratio(row["predictor"], reference)
     return phrases.effect(
-        f"{row['target']}: median relative error of {shown(row['predictor'])} against that of the engine's plans", found
+        f"{row['target']}: median relative error of {shown(row['predictor'])} against that of {WHOSE[reference]}", found
     )
 
 
-def _left_out(seen: pd.DataFrame, judged: pd.DataFrame) -> str:
+def _left_out(seen: pd.DataFrame, judged: pd.DataFrame, without: Unplanned, reference: str) -> str:
     predicted = {str(name): int(n) for name, n in zip(seen["predictor"], seen["predictions"], strict=True)}
     missing = [name for name in predicted if name not in set(judged["predictor"])]
     parts = [
         "rows that the plans did not predict, or one of the predictors compared (the first run of a history has no plan), and "
         "those where nothing happened"
     ]
+    if reference != ENGINE:
+        parts = ["rows that one of the predictors compared did not predict, and those where nothing happened"]
+    elif without.runs:
+        parts.append(f"{count(without.runs, 'run')} of {without.named}, where nothing is planned")
     if missing:
         named = ", ".join(called(name) for name in in_order(set(missing))[:MOST_NAMED])
-        parts.append(f"{named}, with fewer than {percent(STANDS)} of the plans' rows")
+        of = "the plans' rows" if reference == ENGINE else "the rows of the one that predicted most"
+        parts.append(f"{named}, with fewer than {percent(STANDS)} of {of}")
     return f"{'; '.join(parts)[0].upper()}{'; '.join(parts)[1:]}."
 
 
-def _caveats(judged: pd.DataFrame, winners: list[dict[str, Any]], floor: pd.DataFrame) -> tuple[str, ...]:
+def _caveats(
+    judged: pd.DataFrame, winners: list[dict[str, Any]], floor: pd.DataFrame, reference: str
+) -> tuple[str, ...]:
     level = float(judged["interval_level"].iloc[0])
     caveats = [
         "Predictors are judged at their median (P50) against the plans as recorded, whatever SLA they were made for. A plan for a "
-        "high percentile aims high on purpose, so a median beats it easily: the columns `to_engine_p50` hold plans at p50 alone.",
-        "Every predictor learns from earlier runs alone, as the engine did, and is judged on exactly the same rows.",
+        "high percentile aims high on purpose, so a median beats it easily: the columns `to_engine_p50` hold plans at p50 alone."
+        if reference == ENGINE
+        else "Predictors are judged at their median (P50). There are no plans: the columns `to_engine` compare with the engine's rule, "
+        "replayed, where it predicts.",
+        "Every predictor learns from earlier runs alone, as the engine did, and is judged on exactly the same rows."
+        if reference == ENGINE
+        else "Every predictor learns from earlier runs alone and is judged on exactly the same rows.",
         f"Intervals resample runs. Those of the ratios hold {percent(level)} each, so that all of a kind hold together with 95 %. "
         "That the best was chosen on the rows it is judged on is not allowed for: of predictors that are nearly as good, one is ahead by luck.",
-        "Sizes of inputs and outputs are those foreseen at planning, for predictors as for plans.",
     ]
+    if reference == ENGINE:
+        caveats.append("Sizes of inputs and outputs are those foreseen at planning, for predictors as for plans.")
     known = [
         f"{one.name} {percent(value)}"
         for one in TARGETS
@@ -450,14 +505,21 @@ def _caveats(judged: pd.DataFrame, winners: list[dict[str, Any]], floor: pd.Data
     return tuple(caveats)
 
 
-def _figures(winners: list[dict[str, Any]]) -> tuple[Figure, ...]:
+def _figures(winners: list[dict[str, Any]], reference: str) -> tuple[Figure, ...]:
+    short = "the plans" if reference == ENGINE else "the rule"
     return (
-        *_forest(winners, "engine", "Error / that of the plans (ratio)", "predictors-against-plans"),
-        *_forest(winners, "simple", "Error / best simple rival's (ratio)", "predictors-against-simple"),
+        *_forest(winners, "engine", WHOSE[reference], f"Error / that of {short} (ratio)", "predictors-against-plans"),
+        *_forest(
+            winners,
+            "simple",
+            "the best simple rival",
+            "Error / best simple rival's (ratio)",
+            "predictors-against-simple",
+        ),
     )
 
 
-def _forest(winners: list[dict[str, Any]], name: str, axis: str, file: str) -> Iterable[Figure]:
+def _forest(winners: list[dict[str, Any]], name: str, whose: str, axis: str, file: str) -> Iterable[Figure]:
     rows = [row for row in winners if _interval(row, name)]
     if not rows:
         return
@@ -476,7 +538,6 @@ def _forest(winners: list[dict[str, Any]], name: str, axis: str, file: str) -> I
         f"{row['target']} {row[f'to_{name}']:.2f} ({row[f'to_{name}_low']:.2f} to {row[f'to_{name}_high']:.2f}, {row[f'against_{name}']})"
         for row in rows
     )
-    whose = "the engine's plans" if name == "engine" else "the best simple rival"
     yield Figure(intervals(frame, axis), f"Error of the best predictor as a multiple of that of {whose}: {told}.", file)
 
 
@@ -485,7 +546,7 @@ QUESTIONS = (
         "F15",
         "Which predictor is best for each metric, and by how much does it beat the engine's rule?",
         "predictors",
-        f"{MINIMUM_RUNS} runs that the engine's plans and another predictor predicted",
+        f"{MINIMUM_RUNS} runs that the engine's plans and another predictor predicted; where nobody planned, that two predictors did",
         _f15,
     ),
 )

@@ -15,10 +15,12 @@ from app.charts.trends import promises
 from app.findings import phrases
 from app.findings.accuracy import NAMES
 from app.findings.evidence import Evidence
-from app.findings.finding import Answer, Effect, Figure, Question, Status
+from app.findings.finding import Answer, Effect, Figure, Question, Status, not_enough
 from app.findings.matching import METRICS, RUNS, Compared, Matched, compare, match, tag_dicts, tag_names, tag_values
 from app.findings.statistics import MINIMUM_RUNS, Interval, share
+from app.findings.unplanned import EVALUATE, Unplanned, asked, unplanned
 from app.plain import label, plain
+from app.predicted import ENGINE, called
 from app.units import count, figure, percent
 
 NOTHING = "nothing happened"
@@ -40,8 +42,8 @@ IMPACTS = {
 """What runs of two SLAs are compared by. The size of their inputs shows how alike they are."""
 
 PROMISES = """
--- How often a run stayed within what the engine's plan predicted: per metric and percentile, over all planners
--- (is_total) and for each. 'average' promises nothing, and 0 predicted where 0 happened is no promise kept.
+-- How often a run stayed within what the plan predicted, or where there are none a predictor: per metric and percentile,
+-- over all planners (is_total) and for each. 'average' promises nothing, and 0 predicted where 0 happened is no promise kept.
 with predicted as (
     select
         errors.metric, errors.sla_percentile, selected_runs.planner, selected_runs.workflow, selected_runs.input_bytes,
@@ -50,7 +52,7 @@ with predicted as (
     from prediction_errors as errors
     inner join selected_runs on errors.run_id = selected_runs.run_id
     where
-        errors.predictor = 'engine' and errors.level = 'run' and errors.predicted is not null
+        errors.predictor = $predictor and errors.level = 'run' and errors.predicted is not null
         and errors.sla_percentile is not null
         and errors.metric in ('makespan', 'execution', 'download', 'upload', 'input_bytes', 'output_bytes', 'startup')
 )
@@ -241,7 +243,16 @@ def _told(matched: Matched, runs: pd.DataFrame) -> Matched:
 
 
 def _f08(evidence: Evidence) -> Answer:
-    counts, table = evidence.record(COUNTS), judged(evidence.frame(PROMISES))
+    who, without = asked(evidence), unplanned(evidence)
+    promised = evidence.frame(PROMISES, predictor=who)
+    if without.is_all and promised.empty:
+        return not_enough(
+            f"{without.sentence} An SLA needs a prediction to promise, and none is on record yet.", EVALUATE
+        )
+    counts, table = (
+        evidence.record(COUNTS),
+        judged(promised if who == ENGINE else promised[promised["is_total"].astype(bool)]),
+    )
     runs = evidence.frame(RUNS).merge(evidence.frame(ASKED), on="run_id")
     found = impact(runs) if len(runs) else None
     rows = deciding(table)
@@ -256,20 +267,26 @@ def _f08(evidence: Evidence) -> Answer:
         status = "does not hold"
     answered = status != "not enough data"
     sentence = (
-        _sentence(rows) if answered else _undecided(counts, rows, total, int((~runs["is_planned"].eq(True)).sum()))
+        _sentence(rows, who) if answered else _undecided(counts, rows, total, int((~runs["is_planned"].eq(True)).sum()))
     )
     return Answer(
         status,
         f"{sentence} {_impact(found)}." if found else sentence,
-        int(total["runs"].groupby(total["sla"]).max().sum()) if len(total) else 0,
+        _runs(total, who),
         "runs",
         _effect(found),
-        _left_out(counts, total, found) if counts["runs"] else "",
+        _left_out(counts, total, found, who, without) if counts["runs"] else "",
         table.drop(columns="is_total", errors="ignore"),
         (*_promise_figure(rows), *_impact_figure(found)),
-        _caveats(counts, total, found) if answered else (),
-        _would_change(rows, found) if answered else MORE,
+        _caveats(counts, total, found, who) if answered else (),
+        _would_change(rows, found, who) if answered else MORE,
     )
+
+
+def _runs(total: pd.DataFrame, who: str) -> int:
+    """Count the runs: a plan has one SLA, of other predictors every run has all percentiles."""
+    each = total["runs"].groupby(total["sla"]).max() if len(total) else pd.Series(dtype=int)
+    return int(each.sum() if who == ENGINE else each.max())
 
 
 def _undecided(counts: dict[str, Any], rows: pd.DataFrame, total: pd.DataFrame, unplanned: int) -> str:
@@ -292,7 +309,7 @@ def _undecided(counts: dict[str, Any], rows: pd.DataFrame, total: pd.DataFrame, 
     return f"{text}: {'; '.join(parts)}." if parts else f"{text}."
 
 
-def _sentence(rows: pd.DataFrame) -> str:
+def _sentence(rows: pd.DataFrame, who: str = ENGINE) -> str:
     numbers = {name: int((rows["verdict"] == name).sum()) for name in ("kept", "broken", "undecided", "too few")}
     hidden = rows[(rows["verdict"] == "broken") & ~rows["is_total"]]
     told = [f"{numbers['kept']:,} kept"] if numbers["kept"] else []
@@ -304,10 +321,15 @@ def _sentence(rows: pd.DataFrame) -> str:
         told.append(f"{open_:,} undecided")
     lead = _lead(rows)
     of = "" if lead["is_total"] else f" of {plain(lead['planner'], 40)}"
+    whose = (
+        ""
+        if who == ENGINE
+        else f"No run here was planned, so no SLA changed any; of what {called(who)} promised of runs, "
+    )
     return (
-        f"**{numbers['broken']:,} of {count(len(rows), 'promise')}** (a metric at a percentile) "
+        f"{whose}**{numbers['broken']:,} of {count(len(rows), 'promise')}** (a metric at a percentile) "
         f"{'is' if numbers['broken'] == 1 else 'are'} broken{', ' if told else ''}{', '.join(told)}; "
-        f"{percent(lead['coverage'])} of {count(lead['runs'], 'run')}{of} planned at {lead['sla']} stayed within the predicted "
+        f"{percent(lead['coverage'])} of {count(lead['runs'], 'run')}{of} {'planned' if who == ENGINE else 'predicted'} at {lead['sla']} stayed within the predicted "
         f"{lead['metric']} (promised: {percent(lead['nominal'])})."
     )
 
@@ -350,8 +372,11 @@ def _effect(found: Impact | None) -> Effect | None:
     return phrases.effect(name, found.found["makespan_ms"].ratio)
 
 
-def _left_out(counts: dict[str, Any], total: pd.DataFrame, found: Impact | None) -> str:
-    parts = [f"{count(counts['without_sla'], 'run')} without an SLA on record"]
+def _left_out(counts: dict[str, Any], total: pd.DataFrame, found: Impact | None, who: str, without: Unplanned) -> str:
+    parts = []
+    if who == ENGINE:
+        theirs = f", {without.runs:,} of them of {without.named}, where nothing is planned" if without.runs else ""
+        parts.append(f"{count(counts['without_sla'], 'run')} without an SLA on record{theirs}")
     if counts["average"]:
         parts.append(f"{counts['average']:,} at 'average', which promises nothing")
     parts.append(f"incomplete runs ({counts['incomplete']:,}), whose sums are not known")
@@ -367,27 +392,35 @@ def _left_out(counts: dict[str, Any], total: pd.DataFrame, found: Impact | None)
     return text
 
 
-def _caveats(counts: dict[str, Any], total: pd.DataFrame, found: Impact | None) -> tuple[str, ...]:
+def _caveats(counts: dict[str, Any], total: pd.DataFrame, found: Impact | None, who: str) -> tuple[str, ...]:
     fewest = min(_records(total), key=lambda row: float(row["distinct_inputs"] / max(row["runs"], 1)))
     caveats = [
         "A promise is kept where the 95 % interval of the share lies at or above the percentile and no planner breaks it, "
         f"broken where it or that of a planner lies below, with {MINIMUM_RUNS} runs or more. The intervals of a promise's "
         "planners hold 95 % together (exact, at interval_level): of promises exactly met they call one in forty broken by chance "
         "at most, that of all runs (Wilson's) about as many, and more where few runs are at a percentile near 100.",
-        "The promise of transfers is upside down: a high percentile of speeds picks a fast transfer, hence too short a time for "
-        "download and upload, and makespan inherits it.",
         "This is coverage of what was predicted. 'SLA fulfilment' of the engine's own dashboard is another notion (at or below "
         "that percentile of earlier runs), found as history_fulfilment in `sla_coverage`.",
-        "Makespan is one prediction; the other times are sums of each task's percentile, which above the median covers a "
-        "sum more often than the percentile says.",
-        "Pre-loaded inputs lose their download time: downloads of planners with optimisations look shorter, hence within.",
     ]
+    if who == ENGINE:
+        caveats += [
+            "The promise of transfers is upside down: a high percentile of speeds picks a fast transfer, hence too short a time for "
+            "download and upload, and makespan inherits it.",
+            "Makespan is one prediction; the other times are sums of each task's percentile, which above the median covers a "
+            "sum more often than the percentile says.",
+            "Pre-loaded inputs lose their download time: downloads of planners with optimisations look shorter, hence within.",
+        ]
+    else:
+        caveats.append(
+            "Percentiles were predicted by `flowscope evaluate` from earlier runs alone, after the fact: no run was steered by them. The "
+            "Predictors page shows the coverage of every predictor."
+        )
     if fewest["distinct_inputs"] < fewest["runs"]:
         caveats.append(
             f"Runs count as independent, but inputs repeat: {count(fewest['runs'], 'run')} at {fewest['sla']} had "
             f"{count(fewest['distinct_inputs'], 'different input')}, so intervals are somewhat too narrow."
         )
-    if counts["without_sla"]:
+    if counts["without_sla"] and who == ENGINE:
         said = f", though the tag {plain(counts['asked_by'], 30)} says what was asked of {counts['asked_for']:,}" if counts["asked_for"] else ""  # fmt: skip
         caveats.append(
             f"{count(counts['without_sla'], 'run')} {'has' if counts['without_sla'] == 1 else 'have'} no SLA on record{said}: "
@@ -410,7 +443,7 @@ def _inputs(found: Impact) -> str:
     )
 
 
-def _would_change(rows: pd.DataFrame, found: Impact | None) -> str:
+def _would_change(rows: pd.DataFrame, found: Impact | None, who: str) -> str:
     parts = []
     if open_ := int(rows["verdict"].isin(["undecided", "too few"]).sum()):
         parts.append(f"More runs for the {count(open_, 'promise')} not decided")
@@ -419,7 +452,11 @@ def _would_change(rows: pd.DataFrame, found: Impact | None) -> str:
         needed, what = makespan.ratio.needed(), "pairs" if makespan.way == "paired" else "runs"
         about = f" (for makespan about {needed:,} {what} in all would decide)" if needed else ""
         parts.append(f"runs with the same input at both SLAs, which pair up{about}")
-    parts.append("a planner that calibrates its percentiles and turns them round for transfers")
+    parts.append(
+        "a planner that calibrates its percentiles and turns them round for transfers"
+        if who == ENGINE
+        else "more runs of the same kind to learn from"
+    )
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}."
 

@@ -7,26 +7,32 @@ from typing import Any
 import streamlit as st
 
 from app import charts, parts, queries, sentences, showing
+from app.findings.evidence import Evidence
+from app.findings.unplanned import unplanned
 from app.plain import labels
 
 METRICS = ("makespan", "execution", "download", "upload", "input_bytes", "output_bytes", "startup", "starts")
 
 store, evidence = showing.report_page(
     "prediction_accuracy",
-    "How far the plans were from what happened, and whether predictions get better as history grows.",
+    "How far predictions were from what happened, and whether they get better as history grows.",
 )
 st.divider()
 st.header("Every metric, over time", anchor="over-time")
 predicted = evidence.frame(queries.PREDICTED)
 if predicted.empty:
     parts.nothing(
-        "No run of this selection has a prediction that can be compared: none has a plan with predictions, or none a submission "
-        "time. A planner without history makes no plan."
+        "No run of this selection has a prediction that can be compared: "
+        + (
+            "its source records no plans, and nothing has been evaluated. Hint: flowscope evaluate."
+            if unplanned(Evidence(evidence.read, evidence.selection)).is_all
+            else "none has a plan with predictions, or none a submission time. A planner without history makes no plan."
+        )
     )
     st.stop()
 
 st.markdown(
-    "A point is the median over a planner's last 20 runs at one SLA. Workflow, planner, SLA and the rest are chosen in the sidebar."
+    "A point is the median over the last 20 runs of a planner (of all, where none is named) at one SLA or percentile. Workflow, planner, SLA and the rest are chosen in the sidebar."
 )
 predictors = labels(list(dict.fromkeys(predicted["predictor"])))
 predictor = next(iter(predictors.values()))

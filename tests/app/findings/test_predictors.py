@@ -127,7 +127,7 @@ def test_too_little_says_what_is_missing(planned: bool, tmp_path: Path) -> None:
         predictions(tables, "boosted", 1.1)
     found = answer(home_of(tmp_path, many), "F15")
     assert found.status == "not enough data"
-    assert ("of no thing predicted 6 runs" if planned else "no run of this selection has a plan") in found.sentence
+    assert ("of no thing predicted 6 runs" if planned else "did two predict the same 6 runs") in found.sentence
     assert "flowscope evaluate" in found.would_change
 
 

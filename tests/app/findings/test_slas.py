@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -141,9 +142,17 @@ def test_runs_that_asked_for_an_sla_and_have_no_plan_are_not_compared_by_it(tmp_
     found = answer(taken_in(tmp_path, *runs), "F08")
     assert found.effect is None
     assert found.sentence == (
+        "No plans in this source (`hand`): nobody predicted the 24 runs beforehand. An SLA needs a prediction to promise, and none "
+        "is on record yet."
+    )
+    planned = run_at(30, 50, within=True)
+    planned["runs"][0]["submitted_at"] = "2026-01-02T10:00:00"
+    selection = Selection(until=date(2026, 1, 1))
+    beside = answer(take_in(tmp_path / "b", write(tmp_path / "c", merged(*runs, planned))), "F08", selection)
+    assert beside.sentence == (
         "Of 24 runs none has a plan that predicts it at a percentile: no prediction is on record for 24, as for any run "
         "without history."
-    )
+    ), "the engine does plan, just none of these"
 
 
 def test_what_is_undecided_is_put_down_to_few_runs_or_wide_intervals_only_where_it_is() -> None:
