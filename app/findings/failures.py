@@ -37,11 +37,13 @@ CAUSES = {
 _LOST = ("not run", "not recorded (a task that needs it ran)")
 _INJECTED = ("without an injected fault", "with an injected fault")
 _WORST = 20
+_MOST_TYPES = 3
 _MOST_SAID = 3
 """A sentence says this much of what failed; the rest stands with the caveats."""
 
 TOTALS = """
--- How many of the selected runs are incomplete, and how many of their tasks left metrics.
+-- How many of the selected runs are incomplete, and how many of their tasks left metrics. ended: complete as far as can be
+-- told, for their end is recorded, but nobody says which tasks they have.
 with statuses as (
     select count(tasks.status) as tasks
     from selected_runs
@@ -60,8 +62,10 @@ select
     count(*) as runs,
     count(*) filter (where not is_complete) as incomplete,
     count(*) filter (where is_complete is null) as undecided,
+    count(*) filter (where is_complete and tasks_expected is null) as ended,
     count(*) filter (where not is_complete and planner is null) as without_planner,
     count(*) filter (where makespan_ms is null) as without_makespan,
+    count(*) filter (where tasks_seen <= 1 and coalesce(tasks_expected, 1) <= 1 and workers <= 1) as single,
     coalesce(sum(tasks_expected) filter (where not is_complete), 0)::bigint as tasks_of_incomplete,
     count(*) filter (where not list_contains($no_fault, lower(trim(coalesce(tags['fault'], ''))))) as injected,
     count(*) filter (
@@ -180,14 +184,17 @@ def _failures(evidence: Evidence) -> Answer:
     faults = evidence.frame(BY_FAULT, no_fault=_NO_FAULT, most=_MOST_FAULTS)
     errors = evidence.frame(BY_ERROR)
     worst = evidence.frame(BY_RUN, most=_WORST)
-    decided = totals["runs"] - totals["undecided"]
-    said = [_incomplete(totals, kinds, decided), *_failed(kinds, errors)]
+    decided = totals["runs"] - totals["undecided"] - totals["ended"]
+    is_single = totals["single"] == totals["runs"]
+    said = [_incomplete(totals, kinds, decided, is_single), *_failed(kinds, errors, is_single)]
+    if not decided and len(said) == 1 and totals["tasks_with_status"]:
+        said.append(f"none of {count(totals['tasks_with_status'], 'task')} with a status failed")
     return Answer(
-        "answered" if decided or len(kinds) else "not enough data",
+        "answered" if decided or len(kinds) or totals["tasks_with_status"] else "not enough data",
         "; ".join(said[:_MOST_SAID]) + ".",
         decided or totals["runs"], "runs",
         phrases.effect("incomplete runs", share(totals["incomplete"], decided), "share"),
-        (f"{count(totals['undecided'], 'run')} of unknown DAG: whether they are complete cannot be told. " if totals["undecided"] else "")
+        _of_unknown_dag(totals)
         + f"No run is left out for its failures; {count(totals['without_makespan'], 'run')} without a makespan "
         f"{'is' if totals['without_makespan'] == 1 else 'are'} missing from every comparison of makespans.",
         _table(kinds, errors, faults, worst),
@@ -198,12 +205,17 @@ def _failures(evidence: Evidence) -> Answer:
     )  # fmt: skip
 
 
-def _incomplete(totals: dict[str, int], kinds: pd.DataFrame, decided: int) -> str:
-    """Say how many runs are incomplete, to what most of their missing tasks are put down, and if faults were injected."""
-    runs, sinks = totals["incomplete"], totals["failed_sinks"]
+def _incomplete(totals: dict[str, int], kinds: pd.DataFrame, decided: int, is_single: bool) -> str:
+    """Say how many runs are incomplete, to what most of their missing tasks are put down, and if faults were injected.
+
+    Of runs of a single task the last task is the task: how it ended is said of that.
+    """
+    runs, sinks = totals["incomplete"], 0 if is_single else totals["failed_sinks"]
     ended = f"**{count(sinks, 'run')}** ended in a failed last task"
     if not decided:
-        said = f"Whether any of {count(totals['runs'], 'run')} is complete cannot be told: no DAG is recorded"
+        said = f"Whether any of {count(totals['runs'], 'run')} lost a task cannot be told: no DAG is recorded"
+        if totals["ended"]:
+            said += ", only that the run ended" if totals["runs"] == 1 else f", only that {totals['ended']:,} ended"
         return f"{said}; {ended}" if sinks else said
     if not runs:
         none, of = "No run is incomplete", f"of {decided:,} whose DAG is known"
@@ -216,6 +228,21 @@ def _incomplete(totals: dict[str, int], kinds: pd.DataFrame, decided: int) -> st
     if totals["injected"]:
         said += f"; {count(totals['injected_incomplete'], 'incomplete run')} had a fault injected"
     return f"{said}; {ended}" if sinks else said
+
+
+def _of_unknown_dag(totals: dict[str, int]) -> str:
+    ended = totals["ended"]
+    parts = (
+        [f"{count(totals['undecided'], 'run')} of unknown DAG: whether they are complete cannot be told. "]
+        if totals["undecided"]
+        else []
+    )
+    if ended:
+        parts.append(
+            f"{count(ended, 'run')} of unknown DAG whose end is recorded: {'it counts' if ended == 1 else 'they count'} as complete in other "
+            "answers, and in no share of incomplete runs here. "
+        )
+    return "".join(parts)
 
 
 def _put_down(kinds: pd.DataFrame, cause: str, number: int) -> str:
@@ -237,19 +264,24 @@ def _missing(totals: dict[str, int], kinds: pd.DataFrame) -> str:
     return f"Missing tasks, of {count(totals['tasks_of_incomplete'], 'task')} of incomplete runs: {', '.join(causes)}."
 
 
-def _failed(kinds: pd.DataFrame, errors: pd.DataFrame) -> list[str]:
-    """Say how many tasks, workers and attempts are recorded as failed, each with its own most frequent error."""
+def _failed(kinds: pd.DataFrame, errors: pd.DataFrame, is_single: bool) -> list[str]:
+    """Say how many tasks, workers and attempts are recorded as failed, each with its own most frequent errors.
+
+    Where a run is one task on one worker, as a request is, the worker's failure is the task's and is not said again.
+    """
     said = []
+    same = is_single and _of(kinds, "worker_failed") <= _of(kinds, "task_failed")
     for kind, one, many in (
         ("task_failed", "task is recorded as failed", "tasks are recorded as failed"),
         ("worker_failed", "worker says that it failed", "workers say that they failed"),
         ("attempt_failed", "attempt failed and was tried again", "attempts failed and were tried again"),
     ):
-        if failures := _of(kinds, kind):
+        if (failures := _of(kinds, kind)) and not (same and kind == "worker_failed"):
             said.append(count(failures, one, many))
-            named = errors[(errors["kind"] == kind) & errors["error_type"].notna()].head(1)
-            for name, number in zip(named["error_type"], named["of_type"], strict=True):
-                said[-1] += f" ({'' if number == failures else f'{number:,} with '}{plain(name, 40)})"
+            types = errors[(errors["kind"] == kind) & errors["error_type"].notna()].drop_duplicates("error_type")
+            named = list(zip(types["error_type"], types["of_type"], strict=True))[:_MOST_TYPES]
+            told = [f"{'' if number == failures else f'{number:,} with '}{plain(name, 40)}" for name, number in named]
+            said[-1] += f" ({', '.join(told)})" if told else ""
     return said
 
 

@@ -81,7 +81,7 @@ def test_failed_tasks_are_told_with_what_they_kept_from_running_and_their_error(
     assert (error["cause"], error["failures"]) == ("ValueError", 1)
 
 
-def test_tasks_and_workers_are_each_told_with_their_own_most_frequent_error():
+def test_tasks_and_workers_are_each_told_with_their_own_errors_the_most_frequent_first():
     """9 exit codes of one error, each once, are more than one of another twice."""
     runs = [run(n, a="Rare" if n > 9 else "Frequent") for n in range(1, 12)]
     for number, one in enumerate(runs, 1):
@@ -90,7 +90,7 @@ def test_tasks_and_workers_are_each_told_with_their_own_most_frequent_error():
             worker["error_type"] = "SpotReclaimed"
     answer = F21.compute(evidence(merged(*runs)))
     assert (
-        "11 tasks are recorded as failed (9 with `Frequent`); 33 workers say that they failed (`SpotReclaimed`)"
+        "11 tasks are recorded as failed (9 with `Frequent`, 2 with `Rare`); 33 workers say that they failed (`SpotReclaimed`)"
         in answer.sentence
     )
 
@@ -175,6 +175,33 @@ def test_nothing_failed_nothing_is_known_and_nothing_at_all_give_an_answer():
         and "1 run of unknown DAG" in unknown.left_out
     )
     assert F21.compute(evidence({})).status == "not enough data"
+
+
+def ended(number: int, **task: str | None) -> Rows:
+    """A run of one task whose end is recorded and whose DAG is not: one request of a log."""
+    run_id = f"e{number:02d}"
+    row = {"run_id": run_id, "task_id": "t", "attempt": 1, "started_at": at(1), "execution_ms": 1.0, **task}
+    return {"runs": [{"run_id": run_id, "submitted_at": at(0), "finished_at": at(2)}], "tasks": [row]}
+
+
+def test_runs_that_ended_and_have_no_dag_on_record_are_not_called_complete():
+    """Nobody says which tasks they have: that none is missing cannot be seen, and no share is made of it."""
+    silent = F21.compute(evidence(merged(ended(1), ended(2))))
+    assert (silent.status, silent.effect) == ("not enough data", None)
+    assert silent.sentence == "Whether any of 2 runs lost a task cannot be told: no DAG is recorded, only that 2 ended."
+    assert "2 runs of unknown DAG whose end is recorded: they count as complete in other answers" in silent.left_out
+    fine = F21.compute(evidence(merged(ended(1, status="succeeded"), ended(2, status="succeeded"))))
+    assert fine.status == "answered" and fine.sentence.endswith("; none of 2 tasks with a status failed.")
+    beside = F21.compute(evidence(merged(run(1), run(2, "a", "b"), ended(3))))
+    assert "**1 of 2 runs** is incomplete" in beside.sentence, "the third has no DAG to be incomplete in"
+    assert beside.effect and beside.effect.value == 0.5
+
+
+def test_requests_that_were_cut_off_are_told_by_what_cut_them_off():
+    cut = [ended(n, status="killed", error_type="Sandbox.Timedout") for n in (1, 2)]
+    failed = ended(3, status="failed", error_type="Runtime.OutOfMemory")
+    answer = F21.compute(evidence(merged(*cut, failed, ended(4, status="succeeded"))))
+    assert "3 tasks are recorded as failed (2 with `Sandbox.Timedout`, 1 with `Runtime.OutOfMemory`)" in answer.sentence
 
 
 def test_hostile_names_are_shown_as_text():
