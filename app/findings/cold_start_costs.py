@@ -215,10 +215,13 @@ def _sum(values: pd.Series[float]) -> float | None:
     return float(known.sum()) if len(known) else None
 
 
-def said(costs: Cost) -> str:
-    """Say what cold starts cost, to follow what says how many there are."""
+def said(costs: Cost, groups: pd.DataFrame) -> str:
+    """Say what cold starts cost, to follow what says how many there are. `groups`: what `BY_GROUP` returns."""
     if not costs.compared or costs.difference_ms is None:
-        return "; what they cost cannot be told, for too few warm starts are beside them"
+        timed = {state: int(groups[f"timed_{state}"].sum()) if len(groups) else 0 for state in ("cold", "warm")}
+        none = " or ".join(state for state, number in timed.items() if not number)
+        why = f"how long a {none} start took is not recorded" if none else "too few warm starts are beside them"
+        return f"; what they cost cannot be told, for {why}"
     decision = costs.slower.decision if costs.slower else "undecided"
     if decision != "higher":
         undecided = {"lower": "they were faster than warm ones", "no difference": "they took as long as warm ones"}

@@ -121,7 +121,7 @@ def _f10(evidence: Evidence) -> Answer:
     shown = f" ({phrases.ends_of_share(interval)})" if interval else ""
     return Answer(
         "answered",
-        f"**{percent(cold / (cold + warm))}** of {count(cold + warm, 'worker start was', 'worker starts were')} cold{shown}{said(costs)}."
+        f"**{percent(cold / (cold + warm))}** of {count(cold + warm, 'worker start was', 'worker starts were')} cold{shown}{said(costs, groups)}."
         f" {prewarmed(prewarms)}.",
         cold + warm, "starts",
         phrases.effect(name, interval, "share") or Effect(name, cold / (cold + warm), None, None, "share"),
@@ -136,7 +136,7 @@ def _left_out(
 ) -> str:
     parts = [
         f"{count(unknown, 'start')} of unknown state ({int(sources['never_ready']):,} never became ready) are in no share",
-        f"{count(cold - costs.compared, 'cold start')} of groups with fewer than {LEAST_STARTS} cold or warm starts in no cost",
+        f"{count(cold - costs.compared, 'cold start')} of groups with fewer than {LEAST_STARTS} cold or warm starts of known duration in no cost",
         f"{count(sources['runs_without_workers'], 'run')} without a record of workers",
     ]
     if costs.without_memory:

@@ -112,8 +112,8 @@ def _answer(evidence: Evidence) -> Answer:
     rows = _table(beside)
     return Answer(
         "answered",
-        _one(known[0], level) if told and len(wanted) == 1 else _several(known, beside, level, told),
-        sum(one.found["makespan_ms"].n for one in known),
+        _one(known[0], level) if told and len(wanted) == 1 else _several(known, beside, level, told, _not_told(names)),
+        _counted(known),
         "pairs of runs" if all(one.matched.way == "paired" for one in known) else "runs compared",
         _effect(known, len(wanted)),
         _left_out(runs, groups, beside, alone, dropped),
@@ -165,7 +165,22 @@ def _one(one: Beside, level: float) -> str:
     return f"Makespan of {one.other} runs is **{_times(one.makespan, level, '**')} that of {one.reference} runs{more}."
 
 
-def _several(known: Sequence[Beside], beside: Sequence[Beside], level: float, told: bool) -> str:
+def _counted(known: Sequence[Beside]) -> int:
+    """Count the pairs, or where not all are pairs the complete runs: one that stands in several comparisons once."""
+    if all(one.matched.way == "paired" for one in known):
+        return sum(one.found["makespan_ms"].n for one in known)
+    blocks = pd.concat([one.matched.blocks for one in known])
+    return int(blocks["run_id"][blocks["is_complete"].eq(True) & blocks["makespan_ms"].notna()].nunique())
+
+
+def _not_told(names: Sequence[object]) -> str:
+    """Say why local and remote runs are not told apart, which stands before what is compared instead."""
+    if all(kind(name) == "remote" for name in names):
+        return "All environments here are remote by their names, so nothing local is beside them"
+    return "No environment here is called local or remote, so that difference cannot be told"
+
+
+def _several(known: Sequence[Beside], beside: Sequence[Beside], level: float, told: bool, not_told: str) -> str:
     references = list(dict.fromkeys(one.reference for one in beside))
     against = (
         "local runs" if told
@@ -175,9 +190,9 @@ def _several(known: Sequence[Beside], beside: Sequence[Beside], level: float, to
     if len(beside) == 1:
         one = known[0]
         ratio = f"**{_times(one.makespan, level, '**')} that in {plain(one.reference, 40)}"
-        return f"No environment here is called local or remote, so that difference cannot be told; makespan in {plain(one.other, 40)} is {ratio}."
+        return f"{not_told}; makespan in {plain(one.other, 40)} is {ratio}."
     decided = _decided(known)
-    said = "" if told else "No environment here is called local or remote, so that difference cannot be told; "
+    said = "" if told else f"{not_told}; "
     start = f"{said}{'compared' if said else 'Compared'} with {against}, makespan is decidedly different in {len(decided):,} of {len(beside):,}"
     if not decided:
         widest = max(known, key=_distance)
@@ -290,7 +305,7 @@ def _caveats(
             if (names := sorted({str(name) for name in runs["environment"].dropna() if kind(name) == side}))
         ]
         said.append(f"Which is which was read off the names ({'; '.join(named)}), not measured.")
-    else:
+    elif not all(kind(name) == "remote" for name in runs["environment"].dropna().unique()):
         said.append("A name says nothing about where an environment is: all of these may be on one machine.")
     unequal = [
         plain(one.other, 40) for one in known

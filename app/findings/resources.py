@@ -84,6 +84,8 @@ def _cpu(evidence: Evidence) -> Answer:
         worst = several.sort_values(["cpus_values", "cpus_recorded"], ascending=False).iloc[0]
         status: Status = "does not hold"
         where = f" in {plain(worst['environment'], 40)}" if isinstance(worst["environment"], str) else ""
+        if sizes["engine"].nunique() > 1 and isinstance(worst["engine"], str):
+            where += f" on engine {plain(worst['engine'], 40)}"
         sentence = (
             f"**{len(several):,} of {count(len(recorded), *groups)}** ran with several CPU counts: at {worst['memory_mb']:,.0f} MB"
             f"{where} from {figure(float(worst['min_cpus']))} to {figure(float(worst['max_cpus']))} CPUs, so CPU has to be compared too."

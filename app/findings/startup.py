@@ -282,7 +282,7 @@ def _left_out(typical: dict[str, Any], over_time: Course) -> str:
     without = int(typical["runs"]) - len(over_time.runs)
     return (
         f"Over time: {count(without, 'run')} of {int(typical['runs']):,} without a cold start that can be followed "
-        f"({int(typical['runs']) - int(typical['with_cold']):,} had no cold start that became ready, {int(typical['without_submission']):,} "
+        f"({int(typical['runs']) - int(typical['with_cold']):,} had no cold start of known duration, {int(typical['without_submission']):,} "
         f"have no time of submission; groups with fewer than {MINIMUM_RUNS} cold starts are not followed)."
     )
 

@@ -109,6 +109,16 @@ def test_cold_starts_that_take_no_longer_cost_nothing(tmp_path: Path) -> None:
     assert "critical paths" not in found.sentence
 
 
+def test_starts_whose_duration_is_not_recorded_cost_what_cannot_be_told(tmp_path: Path) -> None:
+    runs = [run_with(i) for i in range(6)]
+    for run in runs:
+        run["invocations"][1] |= {"requested_at": None}
+    found = answer(taken_in(tmp_path / "warm", *runs), "F10")
+    assert "what they cost cannot be told, for how long a warm start took is not recorded." in found.sentence
+    few = answer(taken_in(tmp_path / "few", *(run_with(i) for i in range(3))), "F10")
+    assert "what they cost cannot be told, for too few warm starts are beside them." in few.sentence
+
+
 def test_unknown_starts_are_counted_apart(tmp_path: Path) -> None:
     runs = [run_with(i) for i in range(6)]
     for run in runs[:2]:

@@ -96,6 +96,18 @@ def test_environments_without_such_names_are_compared_with_the_one_that_has_most
     assert any(caveat.startswith("2 comparisons: intervals hold 97.5 % each") for caveat in found.caveats)
 
 
+def test_clouds_are_compared_with_each_other_and_no_run_counts_twice(tmp_path: Path) -> None:
+    """Ten runs in each of three clouds, and one more in the first: it stands in both comparisons, and in the count once."""
+    factors = {"gcp": 1, "aws": 2, "azure": 1}
+    runs = [run(number, cloud, factor, planner="P") for cloud, factor in factors.items() for number in range(10)]
+    found = answered(tmp_path, *runs, run(10, "gcp", planner="P"))
+    assert found.sentence.startswith(
+        "All environments here are remote by their names, so nothing local is beside them; compared"
+    )
+    assert (found.n, found.counted) == (31, "runs compared")
+    assert not any("may be on one machine" in caveat for caveat in found.caveats)
+
+
 def test_runs_of_different_planners_are_never_set_beside_each_other(tmp_path: Path) -> None:
     runs = [run(number, "local", planner="A") for number in range(8)]
     runs += [run(number, "remote", 5, planner="B") for number in range(8)]
