@@ -17,6 +17,7 @@ select
     count(distinct planner) as planners,
     count(distinct environment) as environments,
     count(distinct engine) as engines,
+    count(*) filter (where is_complete and tasks_expected is null) as ended,
     min(submitted_at) as first_submitted_at,
     max(submitted_at) as last_submitted_at,
     (select count(*) from tasks) as tasks,
@@ -25,6 +26,39 @@ select
     count(*) filter (where run_id in (select run_id from runs where extra ->> 'submitted_at_from' = 'run_id'))
         as submitted_at_from_run_id
 from run_summary
+"""
+
+BY_ENGINE = """
+-- What is loaded by engine: its runs, how many of them have a plan or say which tasks they have, and what was recorded of them.
+with of_run as (
+    select run_id, count(*) as tasks, bool_or(kind = 'executable') as has_executables
+    from tasks
+    group by run_id
+),
+
+launched as (
+    select run_id, count(*) as invocations from invocations group by run_id
+)
+select
+    summary.engine,
+    string_agg(distinct files.format, ', ' order by files.format) as formats,
+    count(*) as runs,
+    count(distinct summary.workflow) as workflows,
+    count(plans.run_id) as planned_runs,
+    count(summary.tasks_expected) as runs_of_known_dag,
+    coalesce(sum(of_run.tasks), 0)::bigint as tasks,
+    count(*) filter (where of_run.has_executables) as runs_of_executables,
+    coalesce(sum(launched.invocations), 0)::bigint as invocations,
+    min(summary.submitted_at) as first_submitted_at,
+    max(summary.submitted_at) as last_submitted_at
+from run_summary as summary
+inner join runs on summary.run_id = runs.run_id
+left join files on runs.file_id = files.file_id
+left join plans on summary.run_id = plans.run_id
+left join of_run on summary.run_id = of_run.run_id
+left join launched on summary.run_id = launched.run_id
+group by summary.engine
+order by runs desc, summary.engine nulls last
 """
 
 SOURCES = """
@@ -56,10 +90,19 @@ order by rejects desc, reason
 
 LEFT_OUT = """
 -- Runs that some conclusions cannot use, per workflow and planner: incomplete ones, and those without a plan, by reason.
-with planned as (
+-- dag_unknown: their end is recorded, but not which tasks they have.
+with planning as (
+    select distinct coalesce(runs.engine, '') as engine
+    from plans
+    inner join runs on plans.run_id = runs.run_id
+),
+
+planned as (
     select
         summary.workflow, summary.planner, summary.is_complete, plans.run_id is null as without_plan,
         coalesce(runs.extra ->> 'submitted_at_from' = 'run_id', false) as submission_lost,
+        summary.is_complete and summary.tasks_expected is null as dag_unknown,
+        plans.run_id is null and coalesce(summary.engine, '') not in (select engine from planning) as is_unplanned,
         row_number() over (
             partition by runs.file_id, summary.structure_hash, summary.planner order by summary.submitted_at, summary.run_id
         ) as nth_run
@@ -73,9 +116,11 @@ select
     count(*) as runs,
     count(*) filter (where is_complete is not true) as incomplete,
     count(*) filter (where without_plan) as without_plan,
-    count(*) filter (where without_plan and nth_run = 1 and not submission_lost) as first_of_its_history,
-    count(*) filter (where without_plan and submission_lost) as submission_lost,
-    count(*) filter (where without_plan and nth_run > 1 and not submission_lost) as reason_unknown
+    count(*) filter (where dag_unknown) as dag_unknown,
+    count(*) filter (where is_unplanned) as no_plans_in_source,
+    count(*) filter (where without_plan and not is_unplanned and nth_run = 1 and not submission_lost) as first_of_its_history,
+    count(*) filter (where without_plan and not is_unplanned and submission_lost) as submission_lost,
+    count(*) filter (where without_plan and not is_unplanned and nth_run > 1 and not submission_lost) as reason_unknown
 from planned
 group by workflow, planner
 order by workflow nulls last, planner nulls last
@@ -178,7 +223,7 @@ where predictor = $predictor and level = $level and metric = $metric
 """
 
 RUNS = """
-select run_id, workflow, planner, sla, submitted_at, is_complete
+select run_id, engine, workflow, planner, sla, submitted_at, is_complete
 from selected_runs
 order by submitted_at desc nulls last, run_id
 limit $most
@@ -188,7 +233,13 @@ RUN = """
 select
     summary.*,
     runs.extra ->> 'submitted_at_from' as submitted_at_from,
+    runs.sink_task_id,
+    (select count(started_at) from tasks where tasks.run_id = summary.run_id) as timed_tasks,
     plans.run_id is not null as has_plan,
+    exists (
+        select 1 from plans as others inner join runs as own on others.run_id = own.run_id
+        where own.engine is not distinct from summary.engine
+    ) as engine_plans,
     plans.previous_runs,
     (select count(*) from planned_tasks where planned_tasks.run_id = summary.run_id) as planned_tasks,
     (select predicted from prediction_errors as errors

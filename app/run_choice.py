@@ -51,10 +51,12 @@ def _names(store: Store, ids: list[str], runs: pd.DataFrame) -> dict[str, str]:
     for run in ids:
         row = rows[run] if run in rows else store.record(queries.RUN, run=run)
         when = "no submission time" if pd.isna(row["submitted_at"]) else f"{row['submitted_at']:%Y-%m-%d %H:%M:%S}"
-        flag = "" if row["is_complete"] is True else " · incomplete"
-        base = name = (
-            f"{label(row['workflow'], 28)} · {label(row['planner'], 28)} · {label(row['sla'], 12)} · {when}{flag}"
-        )
+        flag = {True: "", False: " · incomplete"}.get(row["is_complete"], " · DAG unknown")
+        head = label(row["workflow"] if isinstance(row["workflow"], str) else row["engine"], 28)
+        settings = [
+            label(row[key], limit) for key, limit in (("planner", 28), ("sla", 12)) if isinstance(row[key], str)
+        ]
+        base = name = f"{' · '.join([head, *settings, when])}{flag}"
         number = 2
         while name in named:
             name, number = f"{base} ({number})", number + 1

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from app.charts import Measure
-from app.plain import plain
+from app.plain import NONE, plain
 from app.units import count, known, percent, ratio
 from warehouse.tables import REJECT_REASONS
 
@@ -34,14 +34,23 @@ LEVELS = {
 
 def loaded(overview: Mapping[str, Any]) -> str:
     """Say what is loaded."""
-    runs, incomplete, undecided = (int(overview[name]) for name in ("runs", "incomplete", "undecided"))
-    parts = [
-        f"**{count(runs, 'run')}** of {count(overview['workflows'], 'workflow')} under {count(overview['planners'], 'planner')}"
-        f" in {count(overview['environments'], 'environment')}"
-    ]
+    runs, incomplete, undecided, ended = (int(overview[name]) for name in ("runs", "incomplete", "undecided", "ended"))
+    groups = [
+        f" {before} {count(overview[name], word)}"
+        for before, word, name, least in (
+            ("of", "workflow", "workflows", 1), ("by", "engine", "engines", 2),
+            ("under", "planner", "planners", 1), ("in", "environment", "environments", 1),
+        )
+        if overview[name] >= least
+    ]  # fmt: skip
+    parts = [f"**{count(runs, 'run')}**{''.join(groups)}"]
     if not pd.isna(overview["first_submitted_at"]):
         parts.append(f", submitted {span(overview['first_submitted_at'], overview['last_submitted_at'])}")
-    parts.append(f". {count(overview['complete'], 'run')} left metrics of every task, {incomplete:,} did not")
+    parts.append(
+        f". {count(int(overview['complete']) - ended, 'run')} left metrics of every task, {incomplete:,} did not"
+    )
+    if ended:
+        parts.append(f", of {ended:,} the end is recorded but not which tasks they have")
     if undecided:
         parts.append(f", and of {undecided:,} the DAG is unknown")
     parts.append(f". {count(overview['tasks'], 'task')} were recorded on {count(overview['workers'], 'worker')}.")
@@ -74,7 +83,9 @@ def refused(sources: pd.DataFrame, rejects: pd.DataFrame) -> str:
     if number := int(sources["duplicate_runs"].sum()):
         parts.append(f"{count(number, 'run')} arrived more than once and count once.")
     if number := int(sources["skipped"].sum()):
-        parts.append(f"{count(number, 'key')} that are not metrics were skipped.")
+        parts.append(
+            f"{count(number, 'key, line or span', 'keys, lines or spans')} that {'is' if number == 1 else 'are'} no metrics {'was' if number == 1 else 'were'} skipped."
+        )
     return " ".join(parts)
 
 
@@ -87,7 +98,7 @@ def reject_reasons(rejects: pd.DataFrame) -> pd.DataFrame:
 
 def left_out(left: pd.DataFrame) -> list[str]:
     """Say which runs conclusions cannot use, and why."""
-    incomplete, without = int(left["incomplete"].sum()), int(left["without_plan"].sum())
+    incomplete, without, ended = (int(left[name].sum()) for name in ("incomplete", "without_plan", "dag_unknown"))
     sentences = []
     if incomplete:
         per_workflow = (
@@ -99,11 +110,20 @@ def left_out(left: pd.DataFrame) -> list[str]:
             f" Workflow {plain(worst.name)} has most: {int(worst['incomplete']):,} of its {count(worst['runs'], 'run')}."
         )
     else:
-        sentences.append("No run is incomplete.")
+        sentences.append("No run is known to be incomplete." if ended else "No run is incomplete.")
+    if ended:
+        sentences.append(
+            f"Of **{count(ended, 'run')}** the end is recorded but not which tasks {'it has' if ended == 1 else 'they have'}: "
+            f"{'it counts' if ended == 1 else 'they count'} as complete, though a lost task would not show."
+        )
     if without:
         reasons = [
             f"{int(left[column].sum()):,} {why}"
             for column, why in (
+                (
+                    "no_plans_in_source",
+                    "of engines that record no plans (predictions of these come from `flowscope evaluate`)",
+                ),
                 (
                     "first_of_its_history",
                     "are the first of their workflow under a planner in their dump, and a planner without history makes no plan",
@@ -142,7 +162,7 @@ def best(frame: pd.DataFrame, measure: Measure, metric: str, level: str) -> str:
     winner, loser = last.iloc[int(how_far.argmin())], last.iloc[int(how_far.argmax())]
 
     def named(row: Any) -> str:
-        return f"{plain(row['planner'])} at {plain(row['sla'])}"
+        return plain(row["sla"]) if row["planner"] == NONE else f"{plain(row['planner'])} at {plain(row['sla'])}"
 
     def figure(row: Any) -> str:
         value = float(row[measure.expanding])

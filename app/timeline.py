@@ -18,6 +18,9 @@ of downstream tasks; kept warm: the container after its worker was released."""
 BEYOND = 0.1
 """What part of the run's length the axis goes on after its end, for what is kept warm."""
 
+NO_WORKER = "(none)"
+"""Stands for the worker of tasks whose source does not say where they ran; it is called '?'."""
+
 _COLUMNS = ["lane", "phase", "start_s", "end_s", "worker", "task", "lasted", "estimated", "note", "step"]
 _ESTIMATED = "estimated: the longest of its downloads, as no wait was recorded"
 
@@ -28,7 +31,7 @@ class Timeline:
 
     `bars`: lane, phase, start_s, end_s, worker, task, lasted (ms), estimated, note, and step on the
     critical path where a task on it executes; what is kept warm may end after
-    `until_s`, where the axis ends. `names`: worker_id -> 'w3', also of workers that were left out.
+    `until_s`, where the axis ends. `names`: worker_id -> 'w3', also of workers that were left out; `NO_WORKER` -> '?'.
     `lost`: lane and at_s of each request that no worker became ready for.
     """
 
@@ -70,7 +73,9 @@ def timeline(workers: pd.DataFrame, tasks: pd.DataFrame, most_lanes: int = 120, 
     workers were requested; workers beyond `most_lanes`, and the shortest bars beyond `most_bars`, are left out.
     """
     found = sorted(_gather(workers, tasks).items(), key=lambda item: item[1].first_ms)
-    names = {worker_id: f"w{number}" for number, (worker_id, _) in enumerate(found, start=1)}
+    named = [worker_id for worker_id, _ in found if worker_id != NO_WORKER]
+    names = {worker_id: f"w{number}" for number, worker_id in enumerate(named, start=1)}
+    names |= {NO_WORKER: "?"} if len(named) < len(found) else {}
     bars: list[dict[str, Any]] = []
     lanes: list[str] = []
     drawn = 0
@@ -108,7 +113,7 @@ def _gather(workers: pd.DataFrame, tasks: pd.DataFrame) -> dict[str, _Worker]:
         start = _known(row["start_ms"])
         if start is None:
             continue
-        name = row["worker_id"] if isinstance(row["worker_id"], str) else "(none)"
+        name = row["worker_id"] if isinstance(row["worker_id"], str) else NO_WORKER
         values = {str(key): value for key, value in row.items()}
         end = start + sum(lasted for _, lasted, _ in _phases(values))
         found.setdefault(name, _Worker(start)).tasks.append((start, end, values))
@@ -155,7 +160,7 @@ def _draw(worker_id: str, worker: _Worker, names: Mapping[str, str]) -> tuple[li
             alive += [] if ready is None else [(ready, released)]
             until, note = _kept_warm(one, names)
             bar(name, "kept warm", released, released if until is None else until, note=note)
-    if not alive and worker.tasks:
+    if not alive and worker.tasks and worker_id != NO_WORKER:
         alive = [(worker.tasks[0][0], last or 0.0)]
     for start, end in _idle(alive, [(start, end) for start, end, _ in worker.tasks]):
         bar(name, "alive, no task", start, end)

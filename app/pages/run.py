@@ -14,7 +14,7 @@ from app.dag_layout import layout
 from app.plain import label, plain
 from app.run_choice import choose
 from app.store import Store
-from app.timeline import PHASES, Timeline, never_ready, timeline
+from app.timeline import NO_WORKER, PHASES, Timeline, never_ready, timeline
 from app.units import count, duration, figure, known, ratio
 
 MOST_NODES = 400
@@ -57,12 +57,20 @@ def headline(run: dict[str, Any]) -> None:
 def missing(run: dict[str, Any], workers: pd.DataFrame, tasks: pd.DataFrame) -> list[str]:
     """Return a sentence for each thing the run should have and has not."""
     found = []
-    if run["is_complete"] is not True:
+    left = tasks[tasks["left_metrics"].astype(bool)]
+    if not known(run["tasks_expected"]):
+        found.append("The source does not say which tasks this run has: that one of them is missing would not show.")
+    if run["is_complete"] is False:
         found.append(
             "This run is incomplete: some of its tasks left no metrics. A killed worker leaves no trace of its own; its "
             "tasks are the ones missing."
         )
-    if not run["has_plan"]:
+    if not run["has_plan"] and not run["engine_plans"]:
+        found.append(
+            f"No plans in this source ({plain(run['engine'], 40)}): nobody predicted the run beforehand. Predictions come from "
+            "`flowscope evaluate`, and stand on the pages Prediction accuracy and Predictors."
+        )
+    elif not run["has_plan"]:
         found.append(
             "This run has no plan, so nothing was predicted: a planner without history makes none, and a client that gives up "
             "leaves none."
@@ -72,15 +80,23 @@ def missing(run: dict[str, Any], workers: pd.DataFrame, tasks: pd.DataFrame) -> 
             f"The plan of {plain(run['planner'])} names no tasks: this planner schedules without predictions, so there is nothing to compare."
         )
     if not known(run["makespan_ms"]):
+        cut = left["is_last_attempt"].eq(True) & left["status"].isin(["failed", "killed"])
         found.append(
-            "The makespan is unknown: the last task of the DAG left no metrics, or the submission time is not known."
+            f"The makespan is unknown: {count(cut.sum(), 'task')} failed or {'was' if cut.sum() == 1 else 'were'} killed, so that nothing came of the run."
+            if cut.any()
+            else "The makespan is unknown: the last task of the DAG left no metrics, or the submission time is not known."
         )
     if run["submitted_at_from"] == "run_id":
         found.append("The client left no submission time; the one in the run id is used.")
     if lost := never_ready(workers):
         found.append(f"{count(lost, 'worker')} never became ready.")
-    left = tasks[tasks["left_metrics"].astype(bool)]
-    if not left.empty and left["input_wait_ms"].isna().all():
+    if workers.empty and not left.empty:
+        found.append(
+            "The source records no start of a worker: what starting took, and whether it was cold, is unknown."
+        )
+    if not left.empty and left["started_at"].isna().all():
+        found.append("No task records when it started: the tasks cannot be placed in time.")
+    elif not left.empty and left["input_wait_ms"].isna().all() and left["longest_download_ms"].notna().any():
         found.append(
             "No task records how long it waited for its inputs (flexible workers never do): the time axis below shows the longest download of each instead, as an estimate."
         )
@@ -97,11 +113,17 @@ def show_dag(
     if nodes.empty:
         parts.nothing("This run left no tasks and no edges: there is no DAG to draw.")
         return
+    if edges.empty and len(nodes) > 1 and not paths["path"].eq("planned").any():
+        parts.nothing(
+            f"The source recorded no dependencies between the {len(nodes):,} tasks of this run: which waited for which is not known, so "
+            "there is no DAG to draw, and no critical path."
+        )
+        return
     on = {path: critical_path.tasks_on(paths, path) for path in ("observed", "planned")}
     said = critical_path.sentences(paths, run["makespan_ms"], bool(run["has_plan"] and run["planned_tasks"]))
     for sentence in said:
         st.markdown(sentence)
-    if edges.empty:
+    if edges.empty and len(nodes) > 1:
         st.caption("The source recorded no dependencies: tasks are shown in one layer.")
     first = nodes["task_id"].isin([*on["observed"], *on["planned"]])
     drawn = pd.concat([nodes[first], nodes[~first]]).head(MOST_NODES)
@@ -149,16 +171,14 @@ def show_workers(drawn: Timeline, since: str) -> None:
     """Draw the workers in time."""
     st.header("The workers, in time")
     if drawn.bars.empty:
-        parts.nothing(
-            "There is nothing to draw: no worker of this run is known to have become ready, and no task left a time."
-        )
+        parts.nothing("There is nothing to draw: no task left a time, and no worker is known to have become ready.")
         return
     lasted = {phase: drawn.lasted_ms(phase) for phase in PHASES if phase != "kept warm"}
     told = ", ".join(f"{phase} {duration(value)}" for phase, value in lasted.items() if value)
     warm = int((drawn.bars["phase"] == "kept warm").sum())
     parts.chart(
         charts.workers(drawn, since),
-        f"Workers of the run on a time axis: {count(len(drawn.names), 'worker')}; summed over what is drawn: {told or 'no time recorded'}; "
+        f"Workers of the run on a time axis: {count(len(set(drawn.names) - {NO_WORKER}), 'worker')}; summed over what is drawn: {told or 'no time recorded'}; "
         f"{count(warm, 'container')} kept warm afterwards. The last phase drawn ends {duration(1000 * drawn.ends_s)} after {since}.",
         "workers",
     )
@@ -168,6 +188,8 @@ def show_workers(drawn: Timeline, since: str) -> None:
         "as long as the longest one, as inputs are downloaded at once. Hand-over: updating counters and launching downstream "
         "workers. Clocks are of several machines: a bar may begin before its worker was ready."
     ]
+    if NO_WORKER in set(drawn.bars["worker"]):
+        notes.append("`?`: tasks whose source does not say on which worker they ran, as many lanes as ran at once.")
     if drawn.bars["estimated"].any():
         notes.append(
             "Outlined downloads are estimated: their workers recorded no wait, so what comes after them is drawn that much later than "
@@ -180,7 +202,7 @@ def show_workers(drawn: Timeline, since: str) -> None:
         )
     if drawn.workers_left_out:
         notes.append(
-            f"Left out: {count(drawn.workers_left_out, 'worker')} of {len(drawn.names):,}, the ones requested last."
+            f"Left out: {count(drawn.workers_left_out, 'worker')} of {len(set(drawn.names) - {NO_WORKER}):,}, the ones requested last."
         )
     if drawn.bars_left_out:
         notes.append(f"Left out: {count(drawn.bars_left_out, 'bar')}, the shortest or those of lanes below the last.")
@@ -260,8 +282,17 @@ tasks = store.frame(queries.RUN_TASKS, run=run_id)
 workers = store.frame(queries.RUN_WORKERS, run=run_id)
 
 st.markdown(
-    f"Workflow {plain(run['workflow'])} under {plain(run['planner'])} at SLA {plain(run['sla'])}, in environment "
-    f"{plain(run['environment'])}, on engine {plain(run['engine'])}"
+    f"Workflow {plain(run['workflow'])}"
+    + "".join(
+        f"{before} {plain(run[name])}"
+        for before, name in (
+            (" under", "planner"),
+            (" at SLA", "sla"),
+            (", in environment", "environment"),
+            (", on engine", "engine"),
+        )
+        if isinstance(run[name], str)
+    )
     + ("" if pd.isna(run["submitted_at"]) else f", submitted {run['submitted_at']:%Y-%m-%d %H:%M:%S} UTC")
     + "."
 )

@@ -40,6 +40,18 @@ with st.container(horizontal=True, gap="medium"):
     ):
         st.metric(name, f"{value:,}", width="content")
 
+parts.table(
+    store.frame(queries.BY_ENGINE),
+    "What is loaded, by engine",
+    {
+        **{name: st.column_config.NumberColumn(format="localized") for name in ("runs", "tasks", "invocations")},
+        **{
+            name: st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm")
+            for name in ("first_submitted_at", "last_submitted_at")
+        },
+    },
+)
+
 st.header("The answers")
 evidence = showing.which_runs(store)
 showing.overview(evidence)
@@ -88,7 +100,7 @@ parts.table(
     {
         "source": st.column_config.TextColumn(width="medium"),
         "rows": st.column_config.NumberColumn(format="localized"),
-        "skipped": st.column_config.NumberColumn(format="localized", help="keys that are not metrics"),
+        "skipped": st.column_config.NumberColumn(format="localized", help="keys, lines or spans that are no metrics"),
         "rejected": st.column_config.NumberColumn(format="localized"),
         "last_read_at": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm:ss"),
     },
@@ -111,7 +123,7 @@ if overview["submitted_at_from_run_id"]:
         f"Of {count(overview['submitted_at_from_run_id'], 'run')} the submission time is the one in the run id, "
         "because the client left none: their makespan includes whatever lay between the two."
     )
-with_gaps = left[(left["incomplete"] > 0) | (left["without_plan"] > 0)]
+with_gaps = left[(left["incomplete"] > 0) | (left["without_plan"] > 0) | (left["dag_unknown"] > 0)]
 if not with_gaps.empty:
     parts.table(with_gaps, "Runs left out, per workflow and planner")
 parts.how(queries.LEFT_OUT)

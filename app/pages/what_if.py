@@ -146,7 +146,7 @@ def one_run(store: Store, evidence: Evidence, changes: Changes) -> None:
     of = {one.summary["scenario"]: one for one in ensemble.simulated}
     replay, changed = of.get("recorded"), of.get(changes.name)
     if replay is None:
-        parts.nothing(ensemble.refused["recorded", run_id])
+        parts.nothing(unplayable(run) or ensemble.refused["recorded", run_id])
         return
     if not known(run["makespan_ms"]) or not run["makespan_ms"]:
         parts.nothing("The makespan of this run is not known, so nothing tells whether its replay stands for it.")
@@ -197,6 +197,25 @@ def one_run(store: Store, evidence: Evidence, changes: Changes) -> None:
     )
     parts.downloads(compared, "what-if")
     how(command(changes, shlex.quote(run_id), DRAWS), grounds(store.key, store).runs)
+
+
+def unplayable(run: dict[str, Any]) -> str:
+    """Say what a run lacks to be played forward at all; '' where its source records what it takes."""
+    lacks = [
+        what
+        for what, there in (
+            ("when it was submitted", not pd.isna(run["submitted_at"])),
+            ("its last task (the sink)", isinstance(run["sink_task_id"], str)),
+            ("when its tasks started", bool(run["timed_tasks"])),
+        )
+        if not there
+    ]
+    if not lacks:
+        return ""
+    named = lacks[0] if len(lacks) == 1 else f"{', '.join(lacks[:-1])} and {lacks[-1]}"
+    return (
+        f"This run cannot be played forward: its source does not record {named}. Hint: choose a run of another engine."
+    )
 
 
 def headline(run: dict[str, Any], replay: dict[str, Any], changed: dict[str, Any] | None) -> None:

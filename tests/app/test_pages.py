@@ -266,7 +266,23 @@ def test_without_plans_accuracy_says_why(tmp_path: Path, monkeypatch: pytest.Mon
     assert not at.exception
     assert "No run of this selection has a prediction that can be compared" in said(at)
     at = visit(home, "run", monkeypatch)
-    assert "This run has no plan" in said(at)
+    assert "No plans in this source (`hand`): nobody predicted the run beforehand." in said(at)
+    home = dumps.take_in(
+        tmp_path / "both", dumps.write(tmp_path / "d", dumps.merged(dumps.one_run(1, planned=False), dumps.one_run(2)))
+    )
+    assert "This run has no plan" in said(visit(home, "run", monkeypatch, run="run-wf-1")), "the engine plans others"
+
+
+@pytest.mark.parametrize("page", ["prediction_accuracy", "slas", "planners_and_cost", "predictors"])
+def test_pages_about_plans_say_once_which_source_has_none(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = dumps.one_run(1, "log", planned=False)
+    other["runs"][0]["engine"] = "other"
+    home = dumps.take_in(tmp_path / "home", dumps.write(tmp_path / "d", dumps.merged(other, dumps.one_run(2))))
+    (info,) = visit(home, page, monkeypatch).info
+    assert info.value.startswith("No plans in 1 run of `other`: this source records none.")
+    assert not visit(home, page, monkeypatch, workflow="wf").info, "none of its runs is selected"
 
 
 def test_a_run_is_reached_by_its_address(tiny: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -454,6 +470,75 @@ def test_a_run_without_a_sink_or_a_plan_still_has_a_path(tmp_path: Path, monkeyp
     at = _show(tables, tmp_path, monkeypatch)
     assert "the observed critical path ends at the task that ended last, `f+b`. It has 2 tasks" in said(at)
     assert "The planner expected" not in said(at)
+
+
+def test_a_run_of_unknown_dag_workers_and_times_says_what_is_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = dumps.one_run(2, planned=False)
+    (row,) = tables["runs"]
+    for name in ("planner", "sink_task_id", "expected_tasks", "environment"):
+        del row[name]
+    row["finished_at"] = "2026-01-01T10:02:03"
+    for task in tables["tasks"]:
+        del task["worker_id"], task["input_wait_ms"], task["upload_ms"]
+    tables["edges"], tables["invocations"] = [], []
+    at = _show(tables, tmp_path / "a", monkeypatch)
+    text = said(at)
+    assert "Workflow `wf`, on engine `hand`, submitted" in text
+    assert "The source does not say which tasks this run has" in text
+    assert "The source records no start of a worker" in text
+    assert "no dependencies between the 2 tasks of this run" in text and "observed critical path has" not in text
+    assert "`?`: tasks whose source does not say on which worker they ran" in text
+    assert "flexible workers never do" not in text, "there is no download to estimate a wait by"
+    assert at.selectbox[0].value == "wf · 2026-01-01 10:02:00", "no planner and no SLA: none is named"
+    for task in tables["tasks"]:
+        del task["started_at"]
+    text = said(_show(tables, tmp_path / "b", monkeypatch))
+    assert "No task records when it started" in text and "There is nothing to draw" in text
+
+
+def test_a_request_that_was_killed_says_why_its_makespan_is_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = dumps.one_run(2, planned=False)
+    tables["tasks"], tables["edges"] = tables["tasks"][1:], []
+    tables["runs"][0]["expected_tasks"] = 1
+    tables["tasks"][0] |= {"status": "killed", "error_type": "timeout"}
+    text = said(_show(tables, tmp_path, monkeypatch))
+    assert "The makespan is unknown: 1 task failed or was killed, so that nothing came of the run." in text
+    assert "tasks are shown in one layer" not in text, "one task needs no dependencies"
+
+
+def test_what_if_says_what_a_run_lacks_to_be_played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = dumps.one_run(2, planned=False)
+    del tables["runs"][0]["sink_task_id"]
+    home = dumps.take_in(tmp_path / "home", dumps.write(tmp_path / "dump", tables))
+    text = said(visit(home, "what_if", monkeypatch))
+    assert "This run cannot be played forward: its source does not record its last task (the sink). Hint:" in text
+
+
+def test_the_summary_tells_runs_of_unknown_dag_and_engines_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = dumps.one_run(3, "log", planned=False)
+    (row,) = other["runs"]
+    for name in ("planner", "sink_task_id", "expected_tasks"):
+        del row[name]
+    row |= {"engine": "other", "finished_at": "2026-01-01T10:03:03"}
+    other["edges"] = []
+    home = dumps.take_in(tmp_path / "home", dumps.write(tmp_path / "dump", dumps.merged(dumps.one_run(2), other)))
+    at = visit(home, "summary", monkeypatch)
+    text = said(at)
+    assert "**2 runs** of 2 workflows by 2 engines under 1 planner in 1 environment" in text
+    assert "1 run left metrics of every task, 0 did not, of 1 the end is recorded but not which tasks they have" in text
+    assert "No run is known to be incomplete." in text and "a lost task would not show" in text
+    assert "1 of engines that record no plans" in text and "give no reason" not in text
+    table = next(frame.value for frame in at.dataframe if "planned_runs" in frame.value.columns).set_index("engine")
+    assert table[["runs", "planned_runs", "runs_of_known_dag", "tasks", "invocations"]].to_dict("index") == {
+        "hand": {"runs": 1, "planned_runs": 1, "runs_of_known_dag": 1, "tasks": 2, "invocations": 1},
+        "other": {"runs": 1, "planned_runs": 0, "runs_of_known_dag": 0, "tasks": 2, "invocations": 1},
+    }
 
 
 def test_a_run_without_edges_submission_or_workers_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from app.charts import workers as chart
-from app.timeline import BEYOND, PHASES, Timeline, never_ready, timeline
+from app.timeline import BEYOND, NO_WORKER, PHASES, Timeline, never_ready, timeline
 
 NOTHING: dict[str, Any] = {
     "worker_id": "w", "requested_ms": None, "ready_ms": None, "released_ms": None, "keep_warm_ms": None, "reused_ms": None,
@@ -163,6 +163,15 @@ def test_a_worker_that_never_was_ready_keeps_its_lane_and_is_marked() -> None:
     assert drawn.lanes == ("w1", "w2", "w3")
     assert drawn.lost.values.tolist() == [["w2", 0.003]]
     assert never_ready(workers) == 2
+
+
+def test_tasks_without_a_worker_have_lanes_of_their_own_and_no_worker_is_called_alive() -> None:
+    drawn = timeline(_workers(), _tasks(_task(0, 10, None), _task(5, 10, None), _task(30, 10, None), _task(1, 2, "w")))
+    assert drawn.names == {NO_WORKER: "?", "w": "w1"}
+    assert _spans(drawn, "execution") == [
+        ("?", "execution", 0, 10), ("w1", "execution", 1, 3), ("? +1", "execution", 5, 15), ("?", "execution", 30, 40),
+    ]  # fmt: skip
+    assert not _spans(drawn, "alive, no task"), "nobody knows whether one worker ran both"
 
 
 def test_workers_beyond_the_lanes_are_counted() -> None:
