@@ -210,6 +210,9 @@ def coverage(evidence: Evidence, chosen: Chosen) -> None:
         "environment",
         *(["memory"] if by_task else []),
     ]
+    groups.sort(
+        key=lambda name: name == "planner" and ENGINE not in chosen.predictors
+    )  # nobody planned: no planner to tell apart
     for name, offered in (("coverage_by", groups), ("percentile", PERCENTILES)):
         parts.say_unknown(name, offered)
     by = str(row[0].selectbox("By", groups, key="coverage_by", bind="query-params"))

@@ -56,8 +56,10 @@ class Candidate:
 def candidates(runs: pd.DataFrame) -> list[Candidate]:
     """Return every comparison: of tags, SLAs, planners, environments, memory. Of those with the same pairs the first is kept.
 
+    Runs that name neither their workflow nor its structure are in none: nothing says that two of them did the same.
     `runs`: the columns of `matching.RUNS`, `slas.ASKED` and `OF_RUNS`.
     """
+    runs = runs[~unnamed(runs)]
     if runs.empty:
         return []
     found: list[Candidate] = []
@@ -67,6 +69,11 @@ def candidates(runs: pd.DataFrame) -> list[Candidate]:
             found.append(candidate)
             seen |= {candidate.beside, frozenset((run, not side) for run, side in candidate.beside)}
     return found
+
+
+def unnamed(runs: pd.DataFrame) -> pd.Series[bool]:
+    """Return which runs name neither their workflow nor its structure."""
+    return runs["workflow"].isna() & runs["structure_hash"].isna()
 
 
 def _tags(runs: pd.DataFrame) -> Iterator[Candidate]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from app.charts.next_runs import further_runs
 from app.findings import phrases, power
-from app.findings.candidates import MOST_LEVELS, OF_RUNS, Candidate, candidates
+from app.findings.candidates import MOST_LEVELS, OF_RUNS, Candidate, candidates, unnamed
 from app.findings.evidence import Evidence
 from app.findings.experiments import forest, losses
 from app.findings.finding import Answer, Figure, Question, not_enough
@@ -69,7 +69,7 @@ def _next(evidence: Evidence) -> Answer:
     alike = [one for one in every if not one.matched.confounded and len(one.matched.blocks)]
     judged = [found for one in alike for found in _judged(one)]
     known = [one for one in judged if one.decision != "too few"]
-    left_out = _left_out(every, confounded, alike, judged)
+    left_out = _left_out(every, confounded, alike, judged, int(unnamed(runs).sum()))
     if not known:
         return not_enough(
             f"Of {count(len(runs), 'run')} no two groups can be compared whose difference more runs would decide. {left_out}",
@@ -250,7 +250,11 @@ def _table(undecided: Sequence[Open], others: Sequence[Open]) -> pd.DataFrame:
 
 
 def _left_out(
-    every: Sequence[Candidate], confounded: Sequence[Candidate], alike: Sequence[Candidate], judged: Sequence[Open]
+    every: Sequence[Candidate],
+    confounded: Sequence[Candidate],
+    alike: Sequence[Candidate],
+    judged: Sequence[Open],
+    nameless: int,
 ) -> str:
     named = [
         f"{by(one)} {plain(one.other, 20)} / {plain(one.reference, 20)} ({phrases.listed(one.matched.confounded)})"
@@ -263,6 +267,10 @@ def _left_out(
         f"{len(every) - len(confounded) - len(alike):,} of which no runs are alike",
         f"{sum(one.decision == 'too few' for one in judged):,} comparisons of a metric with too few runs to know the spread",
     ]
+    if nameless:
+        parts.append(
+            f"{count(nameless, 'run')} without the name of a workflow, of which nothing says that they did the same"
+        )
     return f"{parts[0]}: {'; '.join(parts[1:])}."
 
 

@@ -292,7 +292,7 @@ def _f15(evidence: Evidence) -> Answer:
     winners = _winners(judged, reference)
     return Answer(
         "answered",
-        _sentence(winners) if has_plans else f"{_no_plans(without)} {_unplanned_sentence(winners)}",
+        _sentence(winners) if has_plans else f"No run here was planned. {_unplanned_sentence(winners)}",
         int(judged.groupby("target")["n"].max().sum()),
         f"predictions{' of the plans' if has_plans else ''}, each judged beside all predictors",
         _effect(winners, errors, reference),

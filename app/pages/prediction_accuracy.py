@@ -8,7 +8,7 @@ import streamlit as st
 
 from app import charts, parts, queries, sentences, showing
 from app.findings.evidence import Evidence
-from app.findings.unplanned import unplanned
+from app.findings.unplanned import asked, unplanned
 from app.plain import labels
 
 METRICS = ("makespan", "execution", "download", "upload", "input_bytes", "output_bytes", "startup", "starts")
@@ -34,7 +34,8 @@ if predicted.empty:
 st.markdown(
     "A point is the median over the last 20 runs of a planner (of all, where none is named) at one SLA or percentile. Workflow, planner, SLA and the rest are chosen in the sidebar."
 )
-predictors = labels(list(dict.fromkeys(predicted["predictor"])))
+first = asked(Evidence(evidence.read, evidence.selection))
+predictors = labels(sorted(dict.fromkeys(predicted["predictor"]), key=lambda name: name != first))
 predictor = next(iter(predictors.values()))
 if len(predictors) > 1:
     parts.say_unknown("predictor", predictors)

@@ -172,3 +172,13 @@ def test_without_anything_to_compare_it_says_what_is_missing(tmp_path: Path, sam
     assert (alone.status, nothing.status, nothing.n) == ("not enough data", "not enough data", 0)
     assert "seed" in alone.would_change
     assert alone.figures == ()
+
+
+def test_runs_without_the_name_of_a_workflow_are_set_beside_nothing() -> None:
+    """Requests of a log that names no function: at two sizes of memory they may be two functions."""
+    rows = [run(0, memory_mb=size, makespan_ms=100.0 + n, tags={}) for n in range(20) for size in (512, 1024)]
+    named = known(pd.DataFrame(rows))
+    assert [one.by for one in candidates(named)] == ["memory_mb"]
+    nameless = named.assign(workflow=None, structure_hash=None)
+    assert candidates(nameless) == []
+    assert "40 runs without the name of a workflow" in ask(nameless).sentence

@@ -143,6 +143,7 @@ def test_predictors_are_judged_beside_each_other_and_the_rule(evaluated: Home) -
         "Closest of what was evaluated, on the same rows: makespan of a run 10.0 % off, by quantiles of the group."
         in found.sentence
     )
+    assert found.sentence.startswith("No run here was planned. ")
     assert "Surely closer than the engine's rule, replayed, for 1 of 1 thing" in found.sentence
     assert "engine's plans" not in found.sentence + found.left_out + " ".join(found.caveats)
 
