@@ -302,6 +302,19 @@ def test_starts_whose_request_is_not_recorded_are_ordered_by_when_they_were_read
     assert found == {"a": (at(100), None, None), "b": (at(3100), "a", 2100)}  # free since 1000
 
 
+def test_containers_that_serve_several_requests_at_once_bound_no_burn_in():
+    """c1 is asked again 500 ms before it is free, and never after: nothing tells how long a container stays warm."""
+    told = states(
+        [
+            worker("a", 0, 1000, container_id="c1"),
+            worker("b", 500, 1500, container_id="c1"),
+            worker("c", 600, 1500, container_id="c2"),
+        ]
+    )
+    unknown = ("unknown", "container", "keep_alive_unknown")
+    assert told == {"a": unknown, "b": ("warm", "container", None), "c": unknown}
+
+
 def test_a_container_first_seen_is_cold_only_after_the_burn_in():
     """Reused after 3 s at most: what is first seen in the first 6 s of the log, twice that, may have been warm before it."""
     rows = [

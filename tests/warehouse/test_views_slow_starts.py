@@ -68,6 +68,17 @@ def test_labels_of_one_kind_are_enough_and_fewer_than_ten_are_not():
     assert found(rows(FAST + SLOW)) == {}
 
 
+@pytest.mark.parametrize(("fast", "labels", "told"), [(1, 10, False), (10, 10, True), (10, 14, True), (10, 13, False)])
+def test_labels_prove_nothing_where_nearly_all_calls_are_of_their_kind(fast: int, labels: int, told: bool):
+    """The first are labelled cold and are slow, all of them. By chance: (99/100)^10 = .90.
+
+    Of 20, 10 are slow: (1/2)^10 = .001. Of 50, 40: (4/5)^14 = .044 and (4/5)^13 = .055, on both sides of .05.
+    """
+    slow = {(1, 10): 99, (10, 10): 10}.get((fast, labels), 40)
+    tables = rows([100.0 + number % 5 for number in range(slow)] + [10.0] * fast, dict.fromkeys(range(labels), "cold"))
+    assert bool(found(tables)) == told
+
+
 def test_an_initialisation_is_a_label():
     """As on a platform whose log says how long it took: there the time of the work says nothing."""
     tables = rows(FAST + SLOW)

@@ -17,7 +17,7 @@ with bases as (
 reuses as (
     select
         container_reuse.*,
-        max(case when matched_by = 'container' then idle_ms end) over (
+        max(case when matched_by = 'container' and idle_ms > 0 then idle_ms end) over (
             partition by engine, environment
         ) as longest_reuse_ms
     from container_reuse

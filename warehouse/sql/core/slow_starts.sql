@@ -4,8 +4,9 @@
 -- two by least squares, within (engine, environment, function). There are two kinds where the slow take at least five times as long as the
 -- fast (geometric means) and the two means stand at least 3.5 times the spread within a kind apart (the halves of times spread evenly:
 -- 3.46). Work may be of two kinds too, so labels have to bear it out: at least 10 starts are known to be cold or warm (reported or
--- initialised), and of each that occurs at least 95 % are slow or fast accordingly. Without labels, or where they disagree, a function has
--- no row here.
+-- initialised), and of each that occurs at least 95 % are slow or fast accordingly, which so many calls drawn by chance would all be in
+-- less than one case in twenty: that ten are slow says nothing where nearly all are. Without labels, or where they disagree, a
+-- function has no row here.
 with measured as (
     select
         invocation_id,
@@ -103,6 +104,8 @@ checked as (
     having count(cold) >= 10
         and coalesce(avg(case when cold = 1 then case when is_slow then 1.0 else 0.0 end end), 1) >= 0.95
         and coalesce(avg(case when cold = 0 then case when is_slow then 0.0 else 1.0 end end), 1) >= 0.95
+        and count(case when cold = 1 then 1 end) * ln(avg(case when is_slow then 1.0 else 0.0 end))
+        + count(case when cold = 0 then 1 end) * ln(avg(case when is_slow then 0.0 else 1.0 end)) <= ln(0.05)
 )
 
 select
