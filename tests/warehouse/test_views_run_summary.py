@@ -61,6 +61,7 @@ def test_makespan_is_that_of_the_sinks_last_attempt():
         (RUN | {"sink_task_id": None}, [FIRST | {"status": "killed"}, SINK], None),
         (RUN | {"sink_task_id": None}, [FIRST | {"status": "killed"}, FIRST | {"attempt": 2}, SINK], 7000),
         (RUN | {"submitted_at": None, "sink_task_id": None}, TASKS, None),
+        (RUN | {"submitted_at": at(7001), "sink_task_id": None}, TASKS, None),  # clocks disagree
     ],
 )
 def test_makespan_ends_as_the_run_is_recorded_to_end_where_no_sink_tells(run: Row, tasks: list[Row], makespan):
@@ -218,6 +219,27 @@ def test_cost_is_of_the_billed_duration_where_there_is_one():
     # active: 100 to 1100 and 1100 to 2500, at 2 GB; billed is the first for 3 s
     assert row["gb_seconds_derived"] == pytest.approx(2 * (1.0 + 1.4))
     assert row["cost_usd"] == pytest.approx(2 * (3.0 + 1.4) + 2 * 10)
+
+
+@pytest.mark.parametrize(
+    ("other", "derived_gb_seconds", "billed_gb_seconds"),
+    [
+        ({}, 2 * (0.8 + 0.4), 2 * (3.0 + 0.4)),  # left no task: nothing but the starts, 100 to 900 and 1100 to 1500
+        ({"memory_mb": None}, None, None),
+        ({"requested_at": None}, None, None),
+        ({"requested_at": None, "billed_ms": 500.0}, None, 2 * (3.0 + 0.5)),
+        ({"ready_at": None}, 2 * 0.8, 2 * 3.0),  # never became ready
+    ],
+)
+def test_a_run_is_not_priced_as_if_a_worker_that_ran_had_cost_nothing(
+    other: Row, derived_gb_seconds: float | None, billed_gb_seconds: float | None
+):
+    row = summary(
+        invocations=[WORKERS[0] | {"billed_ms": 3000.0}, WORKERS[1] | other],
+        prices=[{"environment": "here", "gb_second_usd": 1.0, "request_usd": 0.0}],
+    )
+    assert row["gb_seconds_derived"] == (None if derived_gb_seconds is None else pytest.approx(derived_gb_seconds))
+    assert row["cost_usd"] == (None if billed_gb_seconds is None else pytest.approx(billed_gb_seconds))
 
 
 def test_an_environment_priced_by_two_sources_has_one_row_and_the_later_price():

@@ -101,6 +101,14 @@ def test_without_a_recorded_request_only_the_end_and_the_work_are_known():
     assert [row[name] for name in ("startup_ms", "active_ms", "busy_ms", "idle_ms")] == [None] * 4
 
 
+def test_a_worker_launched_twice_has_the_tasks_started_after_each_was_ready_where_requests_are_not_recorded():
+    tasks = [TASK | {"task_id": name, "started_at": at(moment)} for name, moment in (("a", 1000), ("b", 6000))]
+    launches = [WORKER | {"requested_at": None, "ready_at": at(900)}]
+    launches.append(launches[0] | {"invocation_id": "i2", "ready_at": at(5500)})
+    rows = derived("invocation_tasks", runs=[RUN], invocations=launches, tasks=tasks)
+    assert {(row["invocation_id"], row["task_id"]) for row in rows} == {(WORKER["invocation_id"], "a"), ("i2", "b")}
+
+
 def test_a_worker_launched_twice_has_the_tasks_started_after_each_request():
     again = WORKER | {"invocation_id": "i2", "requested_at": at(5000), "ready_at": at(5500)}
     tasks = [

@@ -1,20 +1,27 @@
 -- Which invocation ran which task. One row per task attempt whose worker's invocation is recorded. An invocation owns the tasks
--- of its (run_id, worker_id); a worker id launched more than once gives each task to the last launch requested before the
--- task started (tasks that seem to start before the first request belong to it: clocks differ between machines).
-with launches as (
+-- of its (run_id, worker_id); a worker id launched more than once gives each task to the last launch requested (ready, where the
+-- request is not recorded) before the task started (tasks that seem to start before the first request belong to it: clocks
+-- differ between machines).
+with asked as (
     select
         invocation_id,
         run_id,
         worker_id,
-        requested_at,
+        coalesce(requested_at, ready_at) as requested_at
+    from invocations
+    where worker_id is not null
+),
+
+launches as (
+    select
+        *,
         row_number() over (
             partition by run_id, worker_id order by requested_at nulls last, invocation_id
         ) as launch,
         lead(requested_at) over (
             partition by run_id, worker_id order by requested_at nulls last, invocation_id
         ) as next_requested_at
-    from invocations
-    where worker_id is not null
+    from asked
 )
 
 select

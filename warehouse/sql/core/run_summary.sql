@@ -1,17 +1,20 @@
--- What each run was and what it took. One row per run, incomplete ones included (is_complete says so: every task of its DAG left
--- metrics; where the source records no DAG, true if it records the end of the run, for nothing says that a task is missing, else NULL). Sums are over the task attempts and workers that left metrics and count a phase that did not happen as 0;
--- they are NULL where nothing was left. makespan_ms: from submission until the sink's output was available and its
--- workers were told; where the source names no sink or the sink left no metrics, until the end that it records of the run itself; NULL
--- where neither is known, or the sink, or without one any task's last attempt, failed or was killed. cold_starts, warm_starts and unknown_starts are those of
+-- What each run was and what it took. One row per run, incomplete ones included (is_complete says so: every task of its
+-- DAG left metrics; where the source records no DAG, true if it records the end of the run, for nothing says that a
+-- task is missing, else NULL). Sums are over the task attempts and workers that left metrics and count a phase that did
+-- not happen as 0; they are NULL where nothing was left. makespan_ms: from submission until the sink's output was
+-- available and its workers were told; where the source names no sink or the sink left no metrics, until the end that
+-- it records of the run itself; NULL where neither is known, or that end is before the submission, or the sink, or
+-- without one any task's last attempt, failed or was killed. cold_starts, warm_starts and unknown_starts are those of
 -- `cold_starts` (reported where the source says, else inferred); NULL where the source records no workers, whose number
 -- then is that of the tasks' workers. gb_seconds_derived: memory times active_ms of `worker_active_periods`, or the
 -- start-up of a worker that left no task; those that never became ready are left out of it, so it is a lower bound
--- where workers died. cost_usd: of the billed duration where the source records it, else of gb_seconds_derived, at the environment's price
--- per GB-second, plus that of the invocations. failed_tasks: tasks whose last attempt is recorded as failed. killed_workers: workers that say
--- so, and those of unknown status that never became ready, never finished and left no task. In the recorded dumps (540
--- runs, 4,299 workers) every one of the 4,272 workers that became ready left a task, and the 27 others left none and
--- stand in 19 of the 21 incomplete runs. A death after a worker's last task leaves no trace, and a worker given up
--- because the client died counts too.
+-- where workers died. NULL where memory or active time of any that ran is not known. cost_usd: the same at the
+-- environment's price per GB-second, with a worker's billed duration in place of active_ms where the source records it,
+-- plus the price of the invocations. failed_tasks: tasks whose last attempt is recorded as failed. killed_workers:
+-- workers that say so, and those of unknown status that never became ready, never finished and left no task. In the
+-- recorded dumps (540 runs, 4,299 workers) every one of the 4,272 workers that became ready left a task, and the 27
+-- others left none and stand in 19 of the 21 incomplete runs. A death after a worker's last task leaves no trace, and a
+-- worker given up because the client died counts too.
 with done as (
     select
         run_id,
@@ -47,6 +50,22 @@ dag as (
     group by dag_tasks.run_id
 ),
 
+held as (
+    select
+        periods.run_id,
+        periods.invocation_id,
+        periods.startup_ms,
+        periods.outcome,
+        periods.ready_at is not null or periods.tasks > 0 as ran,
+        cast(periods.memory_mb as double) / 1024
+        * coalesce(periods.active_ms, case when periods.tasks = 0 then periods.startup_ms end) / 1000 as held_gb_seconds,
+        cast(periods.memory_mb as double) / 1024 * coalesce(
+            invocations.billed_ms, periods.active_ms, case when periods.tasks = 0 then periods.startup_ms end
+        ) / 1000 as billed_gb_seconds
+    from worker_active_periods as periods
+    inner join invocations on periods.invocation_id = invocations.invocation_id
+),
+
 launched as (
     select
         periods.run_id,
@@ -55,19 +74,15 @@ launched as (
         count(case when cold_starts.state = 'warm' then 1 end) as warm_starts,
         count(case when cold_starts.state = 'unknown' then 1 end) as unknown_starts,
         sum(periods.startup_ms) as startup_ms,
-        sum(
-            cast(periods.memory_mb as double) / 1024
-            * coalesce(periods.active_ms, case when periods.tasks = 0 then periods.startup_ms end) / 1000
-        ) as gb_seconds_derived,
-        sum(
-            cast(periods.memory_mb as double) / 1024 * coalesce(
-                invocations.billed_ms, periods.active_ms, case when periods.tasks = 0 then periods.startup_ms end
-            ) / 1000
-        ) as gb_seconds_billed,
+        case when count(case when periods.ran and periods.held_gb_seconds is null then 1 end) = 0
+            then sum(periods.held_gb_seconds)
+        end as gb_seconds_derived,
+        case when count(case when periods.ran and periods.billed_gb_seconds is null then 1 end) = 0
+            then sum(periods.billed_gb_seconds)
+        end as gb_seconds_billed,
         count(case when periods.outcome in ('killed', 'never_ready') then 1 end) as killed_workers
-    from worker_active_periods as periods
+    from held as periods
     inner join cold_starts on periods.invocation_id = cold_starts.invocation_id
-    inner join invocations on periods.invocation_id = invocations.invocation_id
     group by periods.run_id
 ),
 
@@ -117,7 +132,7 @@ select
     coalesce(
         sink.makespan_ms,
         case
-            when coalesce(done.tasks_lost, 0) = 0
+            when coalesce(done.tasks_lost, 0) = 0 and runs.finished_at >= runs.submitted_at
                 then cast(date_diff('microsecond', runs.submitted_at, runs.finished_at) as double) / 1000
         end
     ) as makespan_ms,

@@ -1,10 +1,11 @@
--- When each worker was asked for, became ready, worked and ended. One row per invocation; times in ms. released_at: the invocation's
--- recorded end, else the last release of its tasks (is_end_recorded tells which); NULL where neither is known, or where it is
--- before the request (two clocks disagreeing). active_ms: request to released_at, start-up INCLUDED. busy_ms: the union of its
--- tasks' intervals, from started_at to released_at, within that time; idle_ms: neither starting nor busy. outcome: the recorded
--- status, else 'worked' (left a task), 'never_ready' (requested, never ready, left nothing) or 'no_tasks' (ready, left nothing);
--- NULL: it ended, nothing else is known. A source that does not record the request has ready_at in its place as requested_at: the
--- order of arrivals stands; startup_ms, active_ms and idle_ms are NULL. task_before_ready: a task seems to start before its worker was ready (machines' clocks
+-- When each worker was asked for, became ready, worked and ended. One row per invocation; times in ms. released_at: the
+-- invocation's recorded end, else the last release of its tasks (is_end_recorded tells which); NULL where neither is
+-- known, or where it is before the request (two clocks disagreeing). active_ms: request to released_at, start-up
+-- INCLUDED. busy_ms: the union of its tasks' intervals, from started_at to released_at, within that time; idle_ms:
+-- neither starting nor busy. outcome: the recorded status, else 'worked' (left a task), 'never_ready' (requested, never
+-- ready, left nothing) or 'no_tasks' (ready, left nothing); NULL: it ended, nothing else is known. A source that does
+-- not record the request has ready_at in its place as requested_at: the order of arrivals stands; startup_ms, active_ms
+-- and its parts are NULL. task_before_ready: a task seems to start before its worker was ready (machines' clocks
 -- differ; kept as recorded). engine and environment are those of its run, NULL where the run is unknown.
 with ends as (
     select
