@@ -222,7 +222,7 @@ def _failures_said(failures: pd.DataFrame, codes: pd.DataFrame) -> str:
 def _starts_said(starts: pd.DataFrame) -> str:
     there = {row["kind"]: row for row in starts.to_dict("records")}
     said = [
-        f"workers of {kind}s take {duration(row['startup_ms'])} to start in the median ({count(row['starts'], 'start')}), {percent(row['share'])} of what they then execute"
+        f"workers of {kind}s take {duration(row['startup_ms'])} to start in the median ({_timed(row)}), {percent(row['share'])} of what they then execute"
         for kind in KINDS
         if (row := there.get(kind)) and known(row["startup_ms"])
     ]
@@ -231,6 +231,13 @@ def _starts_said(starts: pd.DataFrame) -> str:
             "starting the process of an executable is recorded nowhere apart and counts in its execution, or not at all"
         )
     return "; ".join(said)
+
+
+def _timed(row: dict[Any, Any]) -> str:
+    """Say how many starts a median is of: clouds that record no request time cold ones only, by their init."""
+    if row["starts"] == row["workers"]:
+        return count(row["starts"], "start")
+    return f"{row['starts']:,} of {count(row['workers'], 'start')}: the others are not timed"
 
 
 def _left_out(tasks: dict[str, Any], executions: pd.DataFrame) -> str:

@@ -127,8 +127,8 @@ order by attempts desc, exit_code
 """
 
 STARTS = """
--- Starts of workers by the kind of their tasks, those of one kind only: the median start-up (else init), and all of it as a share
--- of what they then execute.
+-- Starts of workers by the kind of their tasks, those of one kind only: the median start-up (else init) of those timed (starts of
+-- workers), and all of it as a share of what they then execute.
 with of_workers as (
     select
         invocation_tasks.invocation_id, min(tasks.kind) as kind, sum(tasks.execution_ms) as execution_ms
@@ -148,9 +148,14 @@ timed as (
     inner join worker_times on of_workers.invocation_id = worker_times.invocation_id
 )
 
-select kind, count(*) as starts, median(startup_ms) as startup_ms, sum(startup_ms) / nullif(sum(execution_ms), 0) as share
+select
+    kind,
+    count(*) as workers,
+    count(startup_ms) as starts,
+    median(startup_ms) as startup_ms,
+    sum(startup_ms) / nullif(sum(execution_ms) filter (where startup_ms is not null), 0) as share
 from timed
-where startup_ms is not null
 group by kind
+having count(startup_ms) > 0
 order by kind
 """

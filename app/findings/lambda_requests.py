@@ -26,8 +26,8 @@ GROUPS = """
 -- Requests on AWS Lambda, in all (is_all) and by function, environment and memory: invocations whose engine, environment or cloud
 -- (as spans name it) is called aws or lambda. A request's time is what the platform measured, else the execution of its tasks, else from ready to its end. Init is billed
 -- (billed_init_ms) where the billed time covers both; what is billed beyond time and init is rounding. A failure is a timeout or
--- out of memory by its status or error, or out of memory where all the memory was used; other errors are the rest. Largest and
--- 99th percentile of memory are in MB. Prices are the latest of the environment, else of 'default'.
+-- out of memory by its status or error (a TimeoutError is the function's own), or out of memory where all the memory was used;
+-- other errors are the rest. Largest and 99th percentile of memory are in MB. Prices are the latest of the environment, else of 'default'.
 with executions as (
     select
         invocation_tasks.invocation_id,
@@ -103,8 +103,8 @@ judged as (
             when billed_ms is not null and execution_ms is not null
                 then case when billed_ms >= floor(execution_ms + init_ms) then init_ms else 0 end
         end as billed_init_ms,
-        is_failed and regexp_matches(said, 'timed?[_-]?out|timed out') as is_timeout,
-        is_failed and (regexp_matches(said, 'memory|oom') or coalesce(max_memory_mb >= memory_mb, false)) as is_out_of_memory
+        is_failed and regexp_matches(said, '(^|[^a-z])(timeout|timed?[ _-]?out)([^a-z]|$)') as is_timeout,
+        is_failed and (regexp_matches(said, 'memory|(^|[^a-z])oom') or coalesce(max_memory_mb >= memory_mb, false)) as is_out_of_memory
     from requests
 )
 

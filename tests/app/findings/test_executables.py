@@ -229,6 +229,11 @@ def test_what_starting_costs_is_said_where_it_is_known() -> None:
         in sentence
     )
     assert "starting the process of an executable is recorded nowhere" in sentence
+    # Of two workers no start is recorded: 1,800 of 200 + 202 + ... 210 = 1,230 ms.
+    for i in (6, 7):
+        runs[16 + i]["invocations"][0]["requested_at"] = None
+    said = "300 ms to start in the median (6 of 8 starts: the others are not timed), 146 % of what they then execute"
+    assert said in found(*runs).sentence
 
 
 def test_executables_alone_are_described_and_compared_with_nothing() -> None:

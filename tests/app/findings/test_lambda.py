@@ -138,6 +138,20 @@ def test_the_least_memory_leaves_room_above_what_was_used(
     assert least_memory(row | {"measured": 19}) is None
 
 
+@pytest.mark.parametrize(
+    ("error_type", "counted"),
+    [
+        *((name, "timeouts") for name in ("timeout", "Sandbox.Timedout", "Task timed out after 3.00 seconds", "timed_out")),
+        *((name, "out_of_memory") for name in ("Runtime.OutOfMemory", "MemoryError", "OOMKilled", "Exit by OOM")),
+        *((name, "other_errors") for name in ("TimeoutError", "botocore.ReadTimeoutError", "RoomUnavailable", "ZoomError")),
+    ],
+)  # fmt: skip
+def test_an_error_is_taken_for_the_platforms_only_where_it_is_named_so(error_type: str, counted: str) -> None:
+    whole = found(*(request(n) for n in range(20)), request(20, status="failed", error_type=error_type)).table.iloc[0]
+    names = ["timeouts", "out_of_memory", "other_errors"]
+    assert [whole[name] for name in names] == [int(name == counted) for name in names]
+
+
 def test_timeouts_lost_memory_errors_and_repeated_inits_are_counted_apart() -> None:
     runs = [request(n) for n in range(20)]
     runs += [
