@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from app.findings.matching import Matched, match
+from app.findings.matching import Matched, match, unnamed
 
 _BETWEEN = "\x1f"
 
@@ -29,7 +29,8 @@ def lay_beside(
     `always` begins with 'workflow'.
     """
     design = runs[list(always)].astype(object).where(runs[list(always)].notna(), None)
-    joined = [_BETWEEN.join(map(repr, row)) for row in design.itertuples(index=False, name=None)]
+    keys = [_BETWEEN.join(map(repr, row)) for row in design.itertuples(index=False, name=None)]
+    joined = pd.Series(keys, index=runs.index, dtype=object).mask(unnamed(runs))
     found = match(runs.assign(workflow=joined), groups, reference, other, by)
     shown = found.blocks.assign(workflow=runs.loc[found.blocks.index, "workflow"])
     held = (*always, *(name for name in found.held_equal if name not in always))

@@ -11,7 +11,7 @@ import pandas as pd
 from app.findings.alike import lay_beside
 from app.findings.comparing import grouped
 from app.findings.environments import kind
-from app.findings.matching import Matched, match, tag_names
+from app.findings.matching import Matched, match, tag_names, unnamed
 from app.findings.slas import impact, percentile
 from app.findings.standings import CASE, common, fitted
 from app.findings.statistics import MINIMUM_RUNS
@@ -69,11 +69,6 @@ def candidates(runs: pd.DataFrame) -> list[Candidate]:
             found.append(candidate)
             seen |= {candidate.beside, frozenset((run, not side) for run, side in candidate.beside)}
     return found
-
-
-def unnamed(runs: pd.DataFrame) -> pd.Series[bool]:
-    """Return which runs name neither their workflow nor its structure."""
-    return runs["workflow"].isna() & runs["structure_hash"].isna()
 
 
 def _tags(runs: pd.DataFrame) -> Iterator[Candidate]:

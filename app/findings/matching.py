@@ -144,9 +144,11 @@ def match(runs: pd.DataFrame, groups: pd.Series[Any], reference: Hashable, other
     """Lay the runs of two groups beside each other: complete or not, so that who compares can say what is left out.
 
     `runs`: the columns of `RUNS`; `groups`: the group of each run, on the same index; `by`: the tag or column the groups
-    were made by, which is never held equal.
+    were made by, which is never held equal. Runs that name neither their workflow nor its structure stay unmatched: nothing
+    says that two of them did the same.
     """
-    both = runs[groups.isin([reference, other])].copy()
+    wanted = groups.isin([reference, other])
+    both = runs[wanted & ~unnamed(runs)].copy()
     both["is_other"] = groups[both.index] == other
     tags = _tags(both)
     keys = _keys(both, tags, by)
@@ -167,7 +169,12 @@ def match(runs: pd.DataFrame, groups: pd.Series[Any], reference: Hashable, other
     }
     free = tuple(name for name, share in apart.items() if share > _SAME)
     confounded = tuple(name for name in _REASONS if apart.get(name, 0) > _CONFOUNDED)
-    return Matched(way, blocks, held, free, len(both) - len(blocks), confounded)
+    return Matched(way, blocks, held, free, int(wanted.sum()) - len(blocks), confounded)
+
+
+def unnamed(runs: pd.DataFrame) -> pd.Series[bool]:
+    """Return which runs name neither their workflow nor its structure."""
+    return runs["workflow"].isna() & runs["structure_hash"].isna()
 
 
 def compare(matched: Matched, metric: str, level: float = 0.95, *, lost_rank_last: bool = False) -> Compared:

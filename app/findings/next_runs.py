@@ -10,12 +10,12 @@ import pandas as pd
 
 from app.charts.next_runs import further_runs
 from app.findings import phrases, power
-from app.findings.candidates import MOST_LEVELS, OF_RUNS, Candidate, candidates, unnamed
+from app.findings.candidates import MOST_LEVELS, OF_RUNS, Candidate, candidates
 from app.findings.evidence import Evidence
 from app.findings.experiments import forest, losses
 from app.findings.finding import Answer, Figure, Question, not_enough
 from app.findings.half_pairs import HalfPairs, by, described, half_pairs
-from app.findings.matching import METRICS, RUNS, Compared, compare, lost
+from app.findings.matching import METRICS, RUNS, Compared, compare, lost, unnamed
 from app.findings.slas import ASKED
 from app.findings.statistics import MINIMUM_IN_STRATUM, MINIMUM_PAIRS, MINIMUM_RUNS, NO_DIFFERENCE
 from app.plain import label, plain

@@ -231,3 +231,14 @@ def test_the_recorded_experiments_pair_by_seed(sample_home: Home) -> None:
     assert found.ratio is not None
     assert found.n == paired[0][1]
     assert math.isclose(found.ratio.value, math.exp(paired[0][0]), rel_tol=1e-9)
+
+
+def test_runs_that_do_not_say_what_they_did_are_laid_beside_nothing() -> None:
+    """Requests of a log that names no function: two of them may be of two functions."""
+    runs = pd.DataFrame([run(n % 2, memory_mb=size, tags={}) for n in range(20) for size in (512, 1024)])
+    groups = runs["memory_mb"]
+    assert len(match(runs, groups, 512, 1024, "memory_mb").blocks) == 40
+    nameless = match(runs.assign(workflow=None, structure_hash=None), groups, 512, 1024, "memory_mb")
+    assert (len(nameless.blocks), nameless.unmatched) == (0, 40)
+    half = runs.assign(workflow=runs["workflow"].where(runs.index < 20), structure_hash=None)
+    assert match(half, groups, 512, 1024, "memory_mb").unmatched == 20
