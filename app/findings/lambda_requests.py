@@ -130,6 +130,7 @@ select
     sum(billed_gb_seconds) as billed_gb_seconds,
     sum(billed_gb_seconds) filter (where gb_second_usd is not null) as priced_gb_seconds,
     sum(billed_gb_seconds * gb_second_usd + coalesce(request_usd, 0)) as billed_usd,
+    count(*) filter (where billed_gb_seconds * gb_second_usd is not null and request_usd is null) as requests_unpriced,
     list(distinct price) filter (where price is not null and billed_gb_seconds is not null) as prices,
     count(max_memory_mb / nullif(memory_mb, 0)) as measured,
     median(max_memory_mb / nullif(memory_mb, 0)) as memory_used_median,
@@ -277,7 +278,7 @@ def _row(row: dict[Any, Any], shares: pd.DataFrame, inits: pd.DataFrame, everyth
         "is_near_limit": None if everything or not row["measured"] else bool(row["memory_used_max"] >= NEAR),
         "end_known": int(row["told"]), "timeouts": int(row["timeouts"]), "out_of_memory": int(row["out_of_memory"]),
         "other_errors": int(row["failed"] - row["timeouts"] - row["out_of_memory"]),
-        **{name: int(row[name]) for name in ("repeated_inits", "failed_inits", "inits_ahead", "without_report", "logs_dropped")},
+        **{name: int(row[name]) for name in ("requests_unpriced", "repeated_inits", "failed_inits", "inits_ahead", "without_report", "logs_dropped")},
     }  # fmt: skip
 
 

@@ -110,7 +110,8 @@ def _billed(whole: dict[Any, Any]) -> str:
         return f"{said}; no price is known"
     of = "" if np.isclose(whole["priced_gb_seconds"], whole["billed_gb_seconds"]) else f", {figure(whole['priced_gb_seconds'])} of which have a price:"  # fmt: skip
     usd = np.format_float_positional(float(f"{whole['billed_usd']:.2g}"), trim="-")
-    return f"{said}{of or ' or'} {usd} USD, requests included"
+    requests = "without requests, whose price is unknown" if whole["requests_unpriced"] else "requests included"
+    return f"{said}{of or ' or'} {usd} USD, {requests}"
 
 
 def _memory(whole: dict[Any, Any], each: pd.DataFrame) -> str:

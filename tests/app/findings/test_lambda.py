@@ -86,6 +86,12 @@ def test_starts_billed_time_and_cost_are_those_worked_out() -> None:
     assert any("`a list as of 2026-01-01`" in caveat for caveat in answered.caveats)
 
 
+def test_a_price_of_gb_seconds_alone_includes_no_requests() -> None:
+    answered = found(*(request(n) for n in range(20)), {"prices": [PRICE | {"request_usd": None}]})
+    assert answered.table["billed_usd"][0] == pytest.approx(0.5 * 20 * 0.091)
+    assert "or 0.91 USD, without requests, whose price is unknown" in answered.sentence
+
+
 def test_an_init_that_is_not_billed_is_not_counted_as_rounding() -> None:
     answered = found(*(request(n, init_ms=300.0 if n == 0 else None, billed_ms=91) for n in range(20)))
     assert answered.table["billed_init_s"][0] == 0

@@ -1,12 +1,14 @@
--- How many runs, workers and containers were alive at once. One row per (environment, run_id, changed_at): an instant at
--- which something changed for one of the run's workers; the counts hold from it until the next one of the environment (of
--- the run, for run_workers), so their largest value is the peak: max(workers) by environment, max(run_workers) by run_id.
--- A worker is alive from its request until its release, and starting until it is ready. A worker without a known end is
--- alive until it was ready, one that was never ready not at all: neither may live for ever, and workers_without_end says
--- how many of the environment were requested so far. workers_unplaced: workers of the environment without a request time,
--- in no count. A worker holds one container; from its release one more is kept warm until a later worker takes it over,
--- else until keep_warm_until. Where neither is known it is not counted, nor is one that a pre-warm launched before a worker
--- is in it: containers is then a lower bound. peak_workers and peak_containers: largest so far.
+-- How many runs, workers and containers were alive at once. One row per (environment, run_id, changed_at): an instant
+-- at which something changed for one of the run's workers; the counts hold from it until the next one of the
+-- environment (of the run, for run_workers), so their largest value is the peak: max(workers) by environment,
+-- max(run_workers) by run_id. A worker is alive from its request until its release, and starting until it is ready. A
+-- worker without a known end is alive until it was ready, one that was never ready not at all: neither may live for
+-- ever, and workers_without_end says how many of the environment were requested so far. workers_unplaced: workers of
+-- the environment without a request time or, where the source records none, an instant at which they were ready (which
+-- then stands for it), in no count. A worker holds one container; from its release one more is kept warm until a later
+-- worker takes it over, else until keep_warm_until. Where neither is known it is not counted, nor is one that a
+-- pre-warm launched before a worker is in it: containers is then a lower bound. peak_workers and peak_containers:
+-- largest so far.
 with reused as (
     select reused_invocation_id as invocation_id, min(requested_at) as taken_at
     from worker_active_periods
