@@ -19,6 +19,7 @@ PARTS = {
 }
 """The parts of a step; where all are known they add up to it. A gap is what no recorded phase explains."""
 
+_NEGATIVE = ", negative where two clocks disagree or a task begins before the one it follows has ended, as what a call calls does"
 _HARDLY = 0.05
 """A part that is smaller, in ms, is rounding and is not worth words."""
 
@@ -118,7 +119,7 @@ def _parts(on: pd.DataFrame) -> str:
     shares = known(whole) and whole > 0
     said = [
         f"{name} {duration(lasted)}" + (f" ({percent(lasted / whole)})" if shares else "")
-        + (", negative where two clocks disagree" if lasted < 0 else "")
+        + (_NEGATIVE if lasted < 0 else "")
         for name, lasted in told
     ]  # fmt: skip
     return ", ".join(said)

@@ -12,6 +12,9 @@ from app.charts.base import NEUTRAL, PHONE, Drawn
 from app.plain import label, labels
 
 _ROW = 21
+_AXIS, _LEGEND_ROW = 84, 28
+"""A chart's height holds its axis and legend too: without room for them, rows of bars would make way."""
+
 _ROOM = alt.ExprRef(f"{PHONE} ? 2.2 : width < 700 ? 1.6 : 1.35")
 """Where the axis ends, in lengths of the longest bar: what is written behind it must fit on a phone too."""
 
@@ -124,4 +127,5 @@ def stacked(frame: pd.DataFrame, axis: str, parts: Sequence[str]) -> Drawn:
         .mark_text(align="left", dx=5, fontSize=11, color=NEUTRAL)
         .encode(x=alt.X("n:Q"), y=y, text="text:N")
     )
-    return alt.layer(bars, texts).properties(height=56 + 28 * max(1, len(names)))
+    legend = _LEGEND_ROW * len(parts) if several else 0
+    return alt.layer(bars, texts).properties(height=_AXIS + legend + 28 * max(1, len(names)))

@@ -162,7 +162,8 @@ def show_dag(
     st.caption(
         "As observed. A step lasts from the end of the step before it (the first: from the submission) to its own end, and its "
         "parts add up to it. Hand-over: the task before was still telling the tasks that wait for it. Gap: what no recorded phase "
-        "explains, such as a place on the worker, an earlier attempt, or clocks of two machines (then it may be negative)."
+        "explains, such as a place on the worker, an earlier attempt, or clocks of two machines; it is negative where these disagree, or "
+        "where a task begins before the one it follows has ended."
     )
     parts.how(queries.RUN_PATHS, {"run": run["run_id"]})
 

@@ -51,7 +51,8 @@ def test_the_parts_of_the_observed_path_add_up_to_the_makespan_and_the_longest_i
     assert first == (
         "The observed critical path has 2 tasks and takes the whole makespan, **1.00 s**: start-up of workers 600 ms (60.0 %), "
         "execution 200 ms (20.0 %), upload 120 ms (12.0 %), waiting for and downloading inputs 100 ms (10.0 %), "
-        "gap -20.0 ms (-2.00 %), negative where two clocks disagree."
+        "gap -20.0 ms (-2.00 %), negative where two clocks disagree or a task begins before the one it follows has ended, as what a "
+        "call calls does."
     )
     assert second == (
         "The planner expected a path of 2 tasks that takes **500 ms**: execution 400 ms (80.0 %), start-up of workers 100 ms "
