@@ -7,6 +7,7 @@ with the smallest and the largest. Figures that have no counterpart are given pe
 from __future__ import annotations
 
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks import dumps, predicting, simulating
+from benchmarks import dumps, logs, predicting, simulating
 from ingest.formats.pickles import read_pickle
 from ingest.pipeline import ingest
 from warehouse.batches import Batch, JsonLines, ParquetFile
@@ -34,6 +35,7 @@ def main() -> None:
         root = Path(folder)
         print(f"{'what':58} {'median':>8} {'low':>8} {'high':>8}")
         _loading(root, rows)
+        _logs(root)
         _pickles()
         _redis(root)
         _predictors(root, rows)
@@ -78,6 +80,22 @@ def _bare(root: Path, source: str) -> float:
         connection.execute(f"insert into tasks ({names}) select {names} from {source}")
         connection.close()
         return time.perf_counter() - start
+
+
+def _logs(root: Path) -> None:
+    small, large = root / "small.log", root / "large.log"
+    logs.write(small, 20)
+    logs.write(large, 200)
+    ratios = _pairs(lambda: logs.seconds_to_read(small), lambda: logs.seconds_to_split(small))
+    _print("seconds to read 20 MB of a Lambda log / its lines alone", ratios)
+    _print("peak memory of reading 200 MB of it / 20 MB", [_peak(large) / _peak(small) for _ in range(3)])
+    small.unlink()
+    large.unlink()
+
+
+def _peak(path: Path) -> float:
+    command = [sys.executable, "-m", "benchmarks.logs", "--peak", str(path)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def _pickles() -> None:
