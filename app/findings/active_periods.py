@@ -16,6 +16,9 @@ from app.findings.strays import strays
 from app.plain import label, labels
 from app.units import count, duration, percent
 
+_MOST_APART = 0.05
+"""Shares of cold starts that differ by more make what is missed another figure: a cold start takes longer."""
+
 MOST_DRAWN = 12
 """Planners that are drawn, those with most workers; the table holds all."""
 
@@ -31,6 +34,10 @@ select
     count(*) filter (where is_known) as workers,
     count(*) filter (where active_ms_without_startup > periods.active_ms) as task_before_request,
     count(*) filter (where is_known and task_before_ready) as task_before_ready,
+    count(*) filter (where state = 'cold') as cold,
+    count(*) filter (where state = 'warm') as warm,
+    count(*) filter (where is_known and state = 'cold') as counted_cold,
+    count(*) filter (where is_known and state = 'warm') as counted_warm,
     coalesce(sum(periods.active_ms) filter (where is_known), 0)::double as active_ms,
     coalesce(sum(active_ms_without_startup) filter (where is_known), 0)::double as without_ms,
     coalesce(sum(periods.startup_ms) filter (where is_known), 0)::double as startup_ms,
@@ -38,8 +45,10 @@ select
     coalesce(sum(idle_ms) filter (where is_known), 0)::double as idle_ms
 from (
     select
-        *, active_ms > 0 and active_ms_without_startup <= active_ms and startup_ms is not null as is_known
-    from worker_active_periods
+        active.*, cold_starts.state,
+        active.active_ms > 0 and active.active_ms_without_startup <= active.active_ms and active.startup_ms is not null as is_known
+    from worker_active_periods as active
+    inner join cold_starts on active.invocation_id = cold_starts.invocation_id
 ) as periods
 inner join selected_runs on periods.run_id = selected_runs.run_id
 group by selected_runs.run_id, selected_runs.planner, selected_runs.environment
@@ -265,6 +274,14 @@ def _caveats(rows: pd.DataFrame, states: dict[str, Any], paths: pd.DataFrame) ->
         "recorded end, else when its last task had told others; time after that is in neither figure.",
         "Start-up includes the time a request queues for a place, so a busy machine makes it longer.",
     ]
+    told, counted = (rows["cold"].sum() + rows["warm"].sum(), rows["counted_cold"].sum() + rows["counted_warm"].sum())
+    if told and counted:
+        of_all, of_counted = rows["cold"].sum() / told, rows["counted_cold"].sum() / counted
+        if abs(of_counted - of_all) > _MOST_APART:
+            caveats.append(
+                f"{percent(of_counted)} of the workers counted started cold, and {percent(of_all)} of all: what all miss is "
+                f"{'less' if of_counted > of_all else 'more'} than this."
+            )
     if int(states["workers"]):
         caveats.append(
             "A plan judges what is warm from activity without start-up and from its own run only: containers that other runs left warm, and "

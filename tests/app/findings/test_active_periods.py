@@ -86,6 +86,23 @@ def test_workers_without_a_known_end_are_left_out_and_counted(tmp_path: Path) ->
     assert found.left_out.startswith("1 worker without")
 
 
+def test_where_only_cold_starts_can_be_counted_it_says_so(tmp_path: Path) -> None:
+    runs = [one_run(i) for i in range(8)]
+    for run in runs[:6]:
+        (worker,) = run["invocations"]
+        worker.update(
+            reported_state="warm", requested_at=None
+        )  # as a platform that tells an init, and nothing else of a start
+    found = answer(taken_in(tmp_path, *runs), "F11")
+    assert found.n == 2
+    said = "100 % of the workers counted started cold, and 25.0 % of all: what all miss is less than this."
+    assert said in found.caveats
+    assert not any(
+        "counted started cold" in caveat
+        for caveat in answer(taken_in(tmp_path / "all", *(one_run(i) for i in range(8))), "F11").caveats
+    )
+
+
 def test_workers_whose_first_task_starts_before_their_request_are_left_out_and_counted(tmp_path: Path) -> None:
     # The first task starts at 0.4 s, the request is recorded at 0.5 s: without start-up the worker would be active longer.
     runs = [one_run(i) for i in range(7)]
