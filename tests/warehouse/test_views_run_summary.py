@@ -252,7 +252,7 @@ def test_an_environment_priced_by_two_sources_has_one_row_and_the_later_price():
     assert summary(invocations=ends, prices=prices)["cost_usd"] == pytest.approx(10)  # 2 GB-s x 5
 
 
-def test_failed_tasks_are_those_whose_last_attempt_failed():
+def test_failed_tasks_are_those_whose_last_attempt_failed_or_was_killed():
     tasks = [
         FIRST | {"status": "failed"},
         FIRST | {"attempt": 2, "status": "succeeded"},
@@ -261,7 +261,7 @@ def test_failed_tasks_are_those_whose_last_attempt_failed():
         SINK | {"task_id": "c", "status": "killed"},
         SINK | {"task_id": "d", "status": None},
     ]
-    assert summary(tasks=tasks)["failed_tasks"] == 1
+    assert summary(tasks=tasks)["failed_tasks"] == 2  # b and c
 
 
 @pytest.mark.parametrize(
