@@ -21,6 +21,9 @@ FARTHEST = 0.3
 """How far a level may be moved."""
 FIRST_GUESS = 1.0
 """The scale before anything was compared: a factor e either way."""
+FAR = 3.0
+"""An offset may be as large as this, a factor 20, or as the largest error ever seen. What is scaled by how far one function is
+usually off says little of a function that is off a hundred times as far: without a bound, minutes became millennia."""
 NEW = "\x00new"
 """Group and key of what has no history of its own. It teaches nobody else."""
 ALL = "\x00all"
@@ -38,6 +41,9 @@ class Calibrator:
     The latest `window` residuals of a group count; those of all groups together weigh in it as much as `stand_in` of its own,
     and while those are few, so does a guess.
     """
+
+    largest = FAR
+    """The largest error seen, or FAR."""
 
     def __init__(self, window: int = 400, stand_in: float = 40.0) -> None:
         self.window, self.stand_in = window, stand_in
@@ -73,13 +79,14 @@ class Calibrator:
             own = groups == group
             values, shares = self._distribution(group)
             offsets[own] = np.interp(np.clip(asked[own], 0.001, 0.999), shares, values)
-        return offsets * scale[:, None]
+        return np.clip(offsets * scale[:, None], -self.largest, self.largest)
 
     def learn(
         self, groups: npt.NDArray[np.object_], keys: npt.NDArray[np.object_], scale: Floats, residuals: Floats
     ) -> None:
         """Add what one or several runs' predictions were off by."""
         scaled = residuals / scale
+        self.largest = max(self.largest, float(np.abs(residuals).max(initial=0.0)))
         for group in np.unique(groups.astype(str)):
             self._append(group, scaled[groups == group])
         for key in np.unique(keys.astype(str)):

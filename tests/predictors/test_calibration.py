@@ -120,3 +120,12 @@ def test_levels_stay_in_bounds_when_everything_or_nothing_is_covered() -> None:
                 calibrator.move("p", float(level), np.array([residual < 0]))
         assert {abs(moved) for moved, *_ in calibrator.moved.values()} == {FARTHEST}
         assert np.isfinite(offsets(calibrator)).all()
+
+
+def test_a_function_far_steadier_than_another_does_not_widen_it_beyond_all_errors_seen() -> None:
+    calibrator = Calibrator()
+    play(calibrator, np.full((60, 3), 0.001), key="steady")
+    play(calibrator, np.full((60, 3), 2.0), key="wild")
+    play(calibrator, np.full((3, 3), 4.0), key="steady")  # a thousand times its usual error, and twice the other's
+    assert np.abs(offsets(calibrator, key="wild")).max() <= 4.0
+    assert np.abs(offsets(calibrator, key="steady")).max() <= 4.0
