@@ -18,6 +18,8 @@ from ingest.adapters.adapter import Document
 from warehouse.errors import SourceError
 
 MAX_DEPTH = 100
+READ_BYTES = 1024 * 1024
+"""The parser begins a long text anew with every read, so reads are long."""
 _MAX_DIGITS = 4_000
 _TOO_MANY_DIGITS = re.compile(rb"[0-9]{%d}" % _MAX_DIGITS)
 _BOM = b"\xef\xbb\xbf"
@@ -36,7 +38,7 @@ def steps(file: Any, name: str) -> Iterator[tuple[str, str, Any]]:
     """
     paths: list[str] = []
     here = ""
-    for event, value in ijson.basic_parse(file, use_float=False):
+    for event, value in ijson.basic_parse(file, use_float=False, buf_size=READ_BYTES):
         if event == "map_key":
             here = f"{paths[-1]}.{value}" if paths[-1] else value
         elif event in ("start_map", "start_array"):
@@ -55,7 +57,7 @@ def steps(file: Any, name: str) -> Iterator[tuple[str, str, Any]]:
 def items(document: Document, path: str) -> Iterator[Any]:
     """Yield the values of the list at a path, numbers as int or Decimal. The document must have been walked before."""
     with _opened(document) as file:
-        yield from ijson.items(file, f"{path}.item")
+        yield from ijson.items(file, f"{path}.item", buf_size=READ_BYTES)
 
 
 def has_long_numbers(data: bytes) -> bool:
@@ -77,6 +79,8 @@ def _opened(document: Document) -> Iterator[BinaryIO]:
                 "truncated", f"{document.name} ends before its JSON does. Hint: copy it again."
             ) from error
         raise SourceError("not_json", f"{document.name} is not JSON: {sentence}.") from error
+    except UnicodeDecodeError as error:  # of the parser's own, which leaves some damage to whoever makes a text of it
+        raise SourceError("not_json", f"{document.name} is not JSON: it holds bytes that are no UTF-8.") from error
     except ArithmeticError as error:
         raise SourceError("out_of_range", f"{document.name} holds a number that is too large to read.") from error
 

@@ -115,6 +115,8 @@ def _of_document(file: BinaryIO) -> Iterator[Part | Reject]:
                 if len(keys) > _MAX_DEPTH:
                     yield Reject(f"after span {number}", "too_deep", "nests deeper than what is read; the rest is not")
                     return
+    except UnicodeDecodeError:
+        yield Reject(f"after span {number}", "not_json", "no JSON from here on: bytes that are no UTF-8")
     except ijson.JSONError as error:
         sentence = clean(" ".join(str(error).split()[:12]))
         reason = "truncated" if "premature EOF" in sentence else "not_json"

@@ -170,6 +170,14 @@ def test_a_document_that_breaks_off_is_read_up_to_there(tmp_path: Path, broken: 
     assert hex_of(0, trace=3)[0] in {run["run_id"] for run in found.rows["runs"]}
 
 
+def test_bytes_that_are_no_text_end_a_document_there(tmp_path: Path) -> None:
+    whole = json.dumps(WHOLE, indent=1).encode()
+    head, name, tail = whole.rpartition(b"POST /orders")
+    found = taken(tmp_path, head + name + b"\xed\xa0\x80" + tail)  # half a pair of UTF-16: the parser lets it through
+    assert [each for _, each in found.rejects] == ["not_json"]
+    assert hex_of(0, trace=1)[0] in {run["run_id"] for run in found.rows["runs"]}
+
+
 def test_a_trace_scattered_over_a_file_is_one_run_whatever_the_order(tmp_path: Path) -> None:
     blocks = [each for trace in range(1, 30) for each in order(trace, 1_000 * trace)]
     expected = taken(tmp_path, line(*blocks))

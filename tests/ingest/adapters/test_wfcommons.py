@@ -394,6 +394,7 @@ def test_memory_is_read_as_kilobytes_where_no_machine_could_be_that_small(
         (json.dumps(WFFORMAT_15).encode().replace(b"1.001", b"1e" + b"9" * 100), "out_of_range"),
         (json.dumps(WFFORMAT_15).encode().replace(b"1.001", b"[" * 100_000), "too_deep"),
         (json.dumps(WFFORMAT_15).encode().replace(b"work_3", b"work\xff"), "not_json"),
+        (json.dumps(WFFORMAT_15).encode().replace(b"work_3", b"work\xed\xa0\x80"), "not_json"),
         (b'{"schemaVersion": "1.5", "workflow": {}}', "not_the_format"),
         (b"[]", "not_the_format"),
         (b"", "truncated"),
