@@ -11,7 +11,8 @@ The address tells the rest: `<workflow>/<cloud>[_variant]/.../<mode>_<memory>[_f
 containers per function, Azure one pool for the whole workflow. No DAG and no submission are recorded: a run lasts from its
 first start to its last end, as the benchmark's authors count it, and runs with the same calls share a structure. When the
 call was asked for and when its container was free again are not recorded either. Rows of a run may be scattered: memory is
-bounded by the number of runs, of each its times and how often each function was called (of 1,000 functions at most).
+bounded by the number of runs, of each its times and how often each function was called (of 1,000 functions at most), and by
+the counts that runs share, of which `MAX_SHARED` are kept.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ from warehouse.errors import SourceError
 NAME = "sebs-flow"
 PARSER_VERSION = 1
 MAX_FUNCTIONS = 1_000
+MAX_SHARED = 10_000
+_MAX_SHARED_FUNCTIONS = 30
 _REQUIRED = frozenset({"func", "start", "end", "request_id"})
 _KNOWN = _REQUIRED | {
     *("is_cold", "container_id", "provider.request_id", "blob.upload", "blob.download", "provider.execution_duration"),
@@ -136,7 +139,8 @@ class _Run:
             raise Refused("too_large", f"a run of more than {MAX_FUNCTIONS:,} functions")
         number = calls[function] = calls.get(function, 0) + 1
         counted = tuple(sorted(calls.items()))
-        self.calls = known.setdefault(counted, counted)
+        is_kept = len(known) < MAX_SHARED and len(counted) <= _MAX_SHARED_FUNCTIONS
+        self.calls = known.setdefault(counted, counted) if is_kept else known.get(counted, counted)
         return number
 
     def facts(self, run_id: str, where: _Place, *, has_provider_data: bool) -> Iterator[Fact]:

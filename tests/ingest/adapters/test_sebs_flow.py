@@ -268,6 +268,18 @@ def test_a_run_of_more_functions_than_anybody_writes_ends_there(tmp_path: Path) 
     assert len(read.rows["tasks"]) == MAX_FUNCTIONS
 
 
+def test_counts_that_runs_share_are_no_more_than_what_is_kept_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sebs_flow, "MAX_SHARED", 2)
+    known: dict[Any, Any] = {}
+    runs = [sebs_flow._Run("line 2", 0, 0) for _ in range(3)]
+    for run in runs:
+        assert [run.called(function, known) for function in ("f", "f", "g", "f")] == [1, 2, 1, 3]
+    assert {run.calls for run in runs} == {(("f", 3), ("g", 1))}
+    assert len(known) == 2  # each call of each run would be one
+
+
 def test_a_header_that_comes_again_is_passed_over_and_one_alone_is_no_run(tmp_path: Path) -> None:
     read = Read(tmp_path, ["\ufeff" + PLAIN + "\r", COLD + "\r", PLAIN + "\r", WARM + "\r"])
     assert (read.skipped, read.rejects, len(read.rows["tasks"])) == (1, [], 2)
