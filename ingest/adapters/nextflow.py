@@ -3,7 +3,7 @@
 The columns are those the user chose, in any order, separated by tabs (by commas where a trace was converted). Values are raw
 (milliseconds, bytes) or humanised ('1m 3s', '1.2 GB'), told apart one by one, and '-' is none. A trace names neither its run
 nor its workflow: the run's id is made of its first task that ran, the workflow's name of the file's or its folder's.
-Memory is bounded by the tasks of one run: a number for each. https://www.nextflow.io/docs/latest/reports.html
+Memory is bounded by the tasks of one run: a number for each, and by `MAX_FAILED` failed ones of a name that wait to be tried again. https://www.nextflow.io/docs/latest/reports.html
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ from warehouse.errors import SourceError
 
 NAME = "nextflow"
 PARSER_VERSION = 1
+MAX_FAILED = 100
 
+_TYPICAL = frozenset(("hash", "native_id", "exit", "realtime", "%cpu", "peak_rss", "peak_vmem", "rchar", "wchar"))
+"""Columns of which every trace has one, and other lists of tasks have none."""
 _NONE = frozenset(("", "-", "null", "nan", "N/A"))
 _UNFINISHED = frozenset(("NEW", "PENDING", "SUBMITTED", "RUNNING"))
 _WORDS_OF_NO_NAME = re.compile(
@@ -41,7 +44,8 @@ def recognise(head: str) -> bool:
         names = set(_fields(first, _delimiter(first)))
     except Refused:
         return False
-    return "task_id" in names and len(names & {"hash", "native_id", "name", "status", "process"}) >= 2
+    is_trace = "task_id" in names and not names.isdisjoint(_TYPICAL)
+    return is_trace and len(names & {"hash", "native_id", "name", "status", "process"}) >= 2
 
 
 def read(document: Document) -> Iterator[Fact | Reject | Skipped]:
@@ -173,7 +177,9 @@ class _Run:
     is_unfinished: bool = False
     has_local_times: bool = False
     hosts: set[str] = field(default_factory=set)
-    failed: dict[str, deque[tuple[str, int]]] = field(default_factory=lambda: defaultdict(deque))
+    failed: dict[str, deque[tuple[str, int]]] = field(
+        default_factory=lambda: defaultdict(lambda: deque(maxlen=MAX_FAILED))
+    )
 
     def task(self, row: _Row) -> Fact:
         """Return the row of a task. Raises `Refused`, with nothing noted."""

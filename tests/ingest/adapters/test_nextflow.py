@@ -77,6 +77,7 @@ def test_a_header_of_a_trace_is_recognised_and_others_are_not() -> None:
         "REPORT RequestId: a\tDuration: 1.23 ms\tBilled Duration: 2 ms",
         '{"name": "x", "schemaVersion": "1.5", "workflow": {"specification": {"tasks": []}}}',
         '{"resourceSpans": []}',
+        "task_id,name,status,owner\n1,buy milk,open,me",
         "",
     ):
         assert not nextflow.recognise(other)
@@ -174,6 +175,14 @@ def test_attempts_of_a_task_share_the_id_of_the_first(read: Callable[..., dict[s
         ("1", 3, "succeeded"),
         ("5", 1, "succeeded"),
     ]
+
+
+def test_more_failed_tasks_of_one_name_than_are_kept_wait_no_longer(read: Callable[..., dict[str, list[Any]]]) -> None:
+    failed = [line(task, "same", "FAILED", "1", "1", 0) for task in range(1, nextflow.MAX_FAILED + 2)]
+    found = read(CHOSEN, *failed, line(900, "same", "COMPLETED", "0", "2", 10))
+    assert found["rejects"] == []
+    last = found["tasks"][-1]
+    assert (last["task_id"], last["attempt"]) == ("2", 2)  # the first is forgotten, so looking for it ends
 
 
 def test_a_failed_line_written_twice_is_no_second_attempt(read: Callable[..., dict[str, list[Any]]]) -> None:
