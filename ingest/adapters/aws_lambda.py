@@ -36,6 +36,8 @@ _STREAM = re.compile(r"(\d{4})[/-](\d\d)[/-](\d\d)[/-]([^\s/\[\]]*)(\[[^\s/\[\]]
 _GROUP = re.compile(r"(?:^|/)aws/lambda/([^/\s:]{1,140})")
 _BETWEEN = re.compile(r"[\s,\[\]]*")
 _PIECE = 1024 * 1024
+_MAX_STREAM = 1_000
+"""No log stream has a longer name, and looking for one takes the square of the length."""
 _EPOCH = datetime(1970, 1, 1)
 
 
@@ -207,11 +209,12 @@ class _Reading:
 
     def _canonical(self, stream: str) -> str:
         """Return the container's id of a log stream, and note the function that it may name."""
+        stream = stream[:_MAX_STREAM]
         known = self._streams.get(stream)
         if known is None:
             if len(self._streams) >= 100_000:
                 self._streams.clear()
-            known = self._streams[stream] = _container_of(stream) or stream[:1000]
+            known = self._streams[stream] = _container_of(stream) or stream
             self.requests.learn(known, _function_in(known), None)
         return known
 

@@ -266,3 +266,10 @@ def test_an_array_is_read_piece_by_piece(read) -> None:  # type: ignore[no-untyp
     events = [reported(1, f"r{number}") | {"padding": "é" * 700} for number in range(2_000)]
     found = read(json.dumps(events, ensure_ascii=False))
     assert (found.rejects, len(found.invocations)) == ([], 2_000)
+
+
+def test_a_long_name_of_a_log_stream_is_cut_before_a_container_is_looked_for_in_it(read) -> None:  # type: ignore[no-untyped-def]
+    message = {"timestamp": 1714557600000, "ingestionTime": 1, "message": "START RequestId: r1 Version: 1\n"}
+    found = read(json.dumps({"events": [{**message, "logStreamName": "2024-05-01-" * 5_000 + "[1]0123abcd"}]}))
+    assert found.rejects == []
+    assert len(found.invocations["r1"]["container_id"]) == 1_000
