@@ -167,6 +167,8 @@ class Cost:
     priced_gb_seconds: float | None
     usd: float | None
     prices: tuple[str, ...]
+    warm_is_free: bool = False
+    """Whether warm starts take no time at all, as where only an initialisation is recorded, and cold ones do: no ratio says more."""
 
     @property
     def adds_up(self) -> bool:
@@ -207,6 +209,7 @@ def cost(runs: pd.DataFrame, groups: pd.DataFrame) -> Cost:
         _sum(priced["extra_gb_seconds"]),
         _sum(priced["extra_usd"]),
         tuple(sorted({_price(row) for row in priced.to_dict("records")})),
+        len(compared) > 0 and bool((compared["warm_high_ms"].eq(0) & compared["cold_low_ms"].gt(0)).all()),
     )
 
 
@@ -222,6 +225,9 @@ def said(costs: Cost, groups: pd.DataFrame) -> str:
         none = " or ".join(state for state, number in timed.items() if not number)
         why = f"how long a {none} start took is not recorded" if none else "too few warm starts are beside them"
         return f"; what they cost cannot be told, for {why}"
+    if costs.warm_is_free and costs.adds_up:
+        took = f"a cold one took {duration(costs.difference_ms)} in the median and a warm one nothing that is recorded"
+        return f"; {took}, {duration(costs.extra_ms)} of worker time in all{_spent(costs)}"
     decision = costs.slower.decision if costs.slower else "undecided"
     if decision != "higher":
         undecided = {"lower": "they were faster than warm ones", "no difference": "they took as long as warm ones"}

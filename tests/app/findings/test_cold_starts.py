@@ -49,6 +49,13 @@ def test_what_cold_starts_cost_is_what_they_take_beyond_warm_ones(tmp_path: Path
     assert (row["cold"], row["warm"], row["unknown"], row["extra_s"]) == (6, 6, 0, pytest.approx(3.6))
 
 
+def test_where_warm_starts_take_nothing_cold_ones_cost_all_they_take(tmp_path: Path) -> None:
+    # A platform that records nothing of a start but its init: 6 x 1 s at 1 GB.
+    found = answer(taken_in(tmp_path, *(run_with(i, warm_ms=0) for i in range(6))), "F10")
+    said = "a cold one took 1.00 s in the median and a warm one nothing that is recorded, 6.00 s of worker time in all (6.00 GB-seconds)"
+    assert said in found.sentence
+
+
 def test_a_start_that_nobody_waits_for_is_not_on_the_critical_path(tmp_path: Path) -> None:
     # The worker is ready at 1.1 s, its tasks start at 0.4 s and 0.7 s (another machine's clock): 0.3 s from the request at 0.1 s
     # were waited for the first, 0.09 s from its end at 0.61 s for the second.
