@@ -67,6 +67,8 @@ class _Tracing:
     """Candidates whose way to the one that encloses them leads across a call."""
     parts: set[bytes] = field(default_factory=set)
     """Candidates that are part of the one that encloses them."""
+    around: dict[bytes, bytes] = field(default_factory=dict)
+    """Of a part, what its way led to when it was last gone: calls inside calls take no longer each than the last."""
     answered: set[bytes] = field(default_factory=set)
     """Spans of callers below which there is what they called."""
 
@@ -153,8 +155,11 @@ class _Tracing:
         seen = set()
         while span_id in self.parts and span_id not in seen:
             seen.add(span_id)
-            span_id = self.enclosing[span_id]
-        return None if span_id in seen else span_id
+            span_id = self.around.get(span_id) or self.enclosing[span_id]
+        if span_id is None or span_id in seen:
+            return None
+        self.around.update(dict.fromkeys(seen, span_id))
+        return span_id
 
     def _linked(self, linking: list[Stored]) -> tuple[list[tuple[bytes | None, bytes | None]], set[str]]:
         """Return the pairs of invocations that links of this trace connect, and the other traces linked to."""

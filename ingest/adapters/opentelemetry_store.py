@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from warehouse.errors import SourceError
 _CACHE_KIB = 64 * 1024
 _TOGETHER = 5_000
 _MAX_WAY = 1_000
+_REMEMBERED = 2 * _MAX_WAY
+"""Calls of one trace have much of their way up in common."""
 _SCHEMA = f"""
 pragma journal_mode = off;
 pragma synchronous = off;
@@ -78,6 +81,7 @@ class SpanStore:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._pending: list[tuple[object, ...]] = []
+        self._by_id = lru_cache(_REMEMBERED)(self._span_of)
         self.spans = 0
         """How many spans are kept: each once."""
         self.repeated = 0
@@ -118,13 +122,15 @@ class SpanStore:
         seen: set[bytes] = set()
         while parent_id and parent_id not in seen and len(seen) < _MAX_WAY:
             seen.add(parent_id)
-            row = self._connection.execute(
-                f"{_SPAN} where trace_id = ? and span_id = ?", (trace_id, parent_id)
-            ).fetchone()
-            if row is None:
+            span = self._by_id(trace_id, parent_id)
+            if span is None:
                 return
-            yield (span := _stored(row))
+            yield span
             parent_id = span.parent_id
+
+    def _span_of(self, trace_id: bytes, span_id: bytes) -> Stored | None:
+        row = self._connection.execute(f"{_SPAN} where trace_id = ? and span_id = ?", (trace_id, span_id)).fetchone()
+        return _stored(row) if row else None
 
     def extent(self, trace_id: bytes) -> Extent:
         """Return what a trace is as a whole."""

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import sys
+from bisect import bisect_left
 from collections.abc import Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -89,11 +90,11 @@ class Dag:
 
     def _writer_of(self, name: str, task: int) -> str | None:
         """The task that wrote a file another reads: of several, one that the reader waits for."""
-        writers = [writer for writer in self.writers.get(name, ()) if writer != task]
+        writers = self.writers.get(name, [])
+        writer = next((writer for writer in writers if writer != task), None)
         if len(writers) > 1:
-            waited_for = set(self.upstream[task])
-            writers = [writer for writer in writers if writer in waited_for] or writers
-        return self.ids[writers[0]] if writers else None
+            writer = next((other for other in self.upstream[task] if _holds(writers, other)), writer)
+        return None if writer is None else self.ids[writer]
 
 
 def tasks_of(document: Document, path: str) -> Iterator[tuple[int, str, Any]]:
@@ -191,6 +192,11 @@ def _without_cycles(dag: Dag) -> Iterator[Reject]:
             elif states[other] == new:
                 states[other] = open_
                 path.append((other, iter(list(dag.upstream[other]))))
+
+
+def _holds(ascending: list[int], number: int) -> bool:
+    place = bisect_left(ascending, number)
+    return place < len(ascending) and ascending[place] == number
 
 
 def _task_id(raw: dict[str, Any], has_ids: bool) -> str | None:
