@@ -112,6 +112,8 @@ def record_command(workflow: Workflow, task: Task, into: Path) -> int:
     ending = recording.tasks[0].ending
     if ending.cpu_seconds is None:
         click.echo(f"The command cannot be started: {ending.error_message}. Hint: check its name and PATH.", err=True)
+    elif ending.error_type == "MissingOutput":
+        click.echo(f"The command has failed: {ending.error_message}. Hint: --output names what it writes.", err=True)
     _say(recording, into)
     return 1 if errors else ending.exit_code
 

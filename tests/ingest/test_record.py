@@ -138,7 +138,9 @@ def test_a_command_that_cannot_be_started_has_failed(recorder: Recorder, program
 
 
 def test_an_output_that_was_not_written_is_a_failure(recorder: Recorder) -> None:
-    assert recorder.run("--output", "nothing", "--", "true").returncode == 0
+    done = recorder.run("--output", "nothing", "--", "true")
+    assert done.returncode == 0
+    assert "The command has failed: nothing not written. Hint: " in done.stderr
     task = recorder.task()
     assert [task[name] for name in ("status", "exit_code", "error_type", "error_message")] == ["failed", 0, "MissingOutput", "nothing not written"]  # fmt: skip
 
