@@ -37,7 +37,7 @@ def read(path: Path) -> Iterator[Batch]:
         raise SourceError(
             "unknown_format",
             f"{path.name} names no table. Hint: call it <table>[-anything].parquet, .jsonl or .jsonl.gz; "
-            f"the tables are {', '.join(FACTS)}.",
+            f"the tables are {', '.join(FACTS)}. Other formats are told by their content (docs/adapters.md).",
         )
     table = name[1]
     yield ParquetFile(table, path) if _head(path).startswith(b"PAR1") else JsonLines(table, path)

@@ -105,6 +105,29 @@ def test_a_glob_a_bucket_and_a_second_time_give_the_same_facts(
     assert facts(home) == stored  # the same runs from elsewhere are the same runs
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("page.html", b"<!doctype html><p>REPORT</p>"),
+        ("code.py", b"import os\n\nprint(os.name)\n"),
+        ("tags.csv", b"run_id,tag,value\nrun-1,mode,cold\n"),
+        ("todo.csv", b"task_id,name,status,owner\n1,buy milk,open,me\n"),
+        ("app.log", b'{"level": "info", "msg": "ready"}\n{"level": "info", "msg": "done"}\n'),
+        ("binary", bytes(range(256)) * 300),
+        ("utf-16.log", TEXT.encode("utf-16")),
+        ("zeros.gz", gzip.compress(bytes(10_000_000))),
+    ],
+)
+def test_what_is_of_no_format_is_left_out_with_a_hint(tmp_path: Path, home: Home, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with ProgressBar() as progress:
+        outcome = pipeline.ingest(home, [str(tmp_path / name)], progress)
+    (failure,) = outcome.sources[0].failures
+    assert name in failure
+    assert "docs/adapters.md" in failure
+    assert answer(home, "select status, count(*) from files group by status") == [("failed", 1)]
+
+
 def test_a_format_that_is_named_is_read_as_that(folder: Path, home: Home) -> None:
     done = flowscope(home.root, "ingest", folder / "burst.log", "--format", "nextflow")
     assert done.returncode == 1
