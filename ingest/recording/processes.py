@@ -105,7 +105,7 @@ def not_started(error: OSError, started: float, program: str) -> Ending:
 
 def _ending(started: float, ended: float, code: int, usage: resource.struct_rusage) -> Ending:
     # Before it runs its program, a new process is a copy of this one and counts as large: less than that says nothing.
-    is_known = usage.ru_maxrss > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    is_known = usage.ru_maxrss > _own_peak()
     return Ending(
         started,
         ended,
@@ -115,6 +115,13 @@ def _ending(started: float, ended: float, code: int, usage: resource.struct_rusa
         max_memory_mb=usage.ru_maxrss / _UNITS_PER_MB if is_known else None,
         cpu_seconds=usage.ru_utime + usage.ru_stime,
     )
+
+
+def _own_peak() -> int:
+    """Return the peak resident memory of this program, in units of `ru_maxrss`, which on Linux also has that of whoever started it."""
+    with suppress(OSError, ValueError, IndexError):
+        return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _name_of(number: int) -> str:

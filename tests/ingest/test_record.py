@@ -6,6 +6,7 @@ import os
 import pty
 import shlex
 import signal
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -202,6 +203,14 @@ def test_peak_memory_is_that_of_the_largest_process_and_unknown_below_the_record
     other = Recorder(recorder.folder / "other")
     other.run("--", "true")
     assert other.task()["max_memory_mb"] is None
+
+
+def test_peak_memory_is_known_where_a_larger_program_starts_the_recorder(recorder: Recorder) -> None:
+    """One of 300 MB does: Linux hands its peak on to what it starts, so a task of 200 MB looks smaller than the recorder."""
+    task = [PYTHON, "-c", "x = b'x' * (200 << 20)"]
+    start = f"import subprocess\nx = b'x' * (300 << 20)\nsubprocess.run({[*FLOWSCOPE, 'record', '--', *task]!r}, check=True)"
+    subprocess.run([PYTHON, "-c", start], cwd=recorder.folder, check=True, capture_output=True)
+    assert 200 <= recorder.task()["max_memory_mb"] < 240
 
 
 def test_cpu_time_is_that_of_all_its_processes(recorder: Recorder) -> None:
