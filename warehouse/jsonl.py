@@ -7,9 +7,7 @@ An instant may carry an offset; without one it is UTC.
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
 from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -20,12 +18,11 @@ import duckdb
 import pyarrow as pa
 
 from warehouse.batches import Reject
-from warehouse.errors import SourceError
 from warehouse.schema import literal, quoted
 from warehouse.tables import EXTRA, Column, Table
 from warehouse.target import NotClean, Target, extra_of, registered, unknown_names
+from warehouse.unpacked import MAX_LINE_BYTES, is_gzip, numbered, unpacked
 
-MAX_LINE_BYTES = 16 * 1024 * 1024
 _LINES_AT_A_TIME = 20_000
 _EXCERPT = 200
 
@@ -67,24 +64,10 @@ def load_by_line(target: Target, path: Path) -> None:
         _load_lines(target, batch)
 
 
-def is_gzip(path: Path) -> bool:
-    """Whether the file begins as gzip does."""
-    with path.open("rb") as file:
-        return file.read(2) == b"\x1f\x8b"
-
-
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    opened = gzip.open(path, "rb") if is_gzip(path) else path.open("rb")
-    try:
-        with opened as file:
-            number = 0
-            while line := file.readline(MAX_LINE_BYTES + 1):
-                number += 1
-                yield number, line.removeprefix(BOM_UTF8) if number == 1 else line
-                while len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
-                    line = file.readline(MAX_LINE_BYTES + 1)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise SourceError("truncated", f"{path.name} ends before its gzip stream does. Hint: copy it again.") from error
+    with unpacked(path, path.name) as file:
+        for number, line in numbered(file):
+            yield number, line.removeprefix(BOM_UTF8) if number == 1 else line
 
 
 def _load_lines(target: Target, lines: list[tuple[int, bytes]]) -> None:

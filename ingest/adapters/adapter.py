@@ -7,10 +7,8 @@ numbers, JSON, and the check that every value fits its column, so that a line th
 
 from __future__ import annotations
 
-import gzip
 import json
 import math
-import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,10 +19,9 @@ from typing import Any, BinaryIO, Protocol
 
 from ingest.records import Refused, clean
 from warehouse.batches import Batch, Reject, Rows, Skipped, UnknownFields
-from warehouse.errors import SourceError
 from warehouse.tables import EXTRA, FACTS
+from warehouse.unpacked import MAX_LINE_BYTES, numbered, unpacked
 
-MAX_LINE_BYTES = 16 * 1024 * 1024
 MAX_TEXT = 10_000
 """Longer texts are cut: messages of errors may be of any length. A text that names something is refused instead."""
 MAX_NAME = 1_000
@@ -94,13 +91,8 @@ class Document:
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
         """Open the unpacked bytes. Raises `SourceError` 'truncated' where a gzip stream breaks off."""
-        try:
-            with _opened(self.path) as file:
-                yield file
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise SourceError(
-                "truncated", f"{self.name} ends before its gzip stream does. Hint: copy it again."
-            ) from error
+        with unpacked(self.path, self.name) as file:
+            yield file
 
     def head(self) -> str:
         """Return the beginning of the text, at most `HEAD_BYTES` of it."""
@@ -113,15 +105,10 @@ class Document:
         Bytes that are no UTF-8 become replacement characters.
         """
         with self.open() as file:
-            number = 0
-            while line := file.readline(MAX_LINE_BYTES + 1):
-                number += 1
+            for number, line in numbered(file):
                 if len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
-                    beginning = line[:_EXCERPT]
-                    while line and not line.endswith(b"\n"):
-                        line = file.readline(MAX_LINE_BYTES)
                     detail = f"longer than {MAX_LINE_BYTES:,} bytes"
-                    yield Reject(f"line {number}", "too_large", detail, excerpt(_text(beginning)))
+                    yield Reject(f"line {number}", "too_large", detail, excerpt(_text(line[:_EXCERPT])))
                     continue
                 text = _text(line).strip("\r\n")
                 if text.strip():
@@ -204,12 +191,6 @@ def excerpt(text: str) -> str:
 class _Pending:
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
     unknown: Counter[str] = field(default_factory=Counter)
-
-
-def _opened(path: Path) -> BinaryIO:
-    with path.open("rb") as file:
-        is_gzip = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rb") if is_gzip else path.open("rb")  # type: ignore[return-value]
 
 
 def _text(line: bytes) -> str:

@@ -17,12 +17,13 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, BinaryIO
 
-from ingest.adapters.adapter import MAX_LINE_BYTES, Document, Fact, Line, excerpt
+from ingest.adapters.adapter import Document, Fact, Line, excerpt
 from ingest.adapters.aws_lambda_events import application_error, in_range, instant, platform_event, region_of
 from ingest.adapters.aws_lambda_requests import Requests
 from ingest.adapters.aws_lambda_text import PLATFORM_LINE, PREFIX, event_of, may_matter, placed
 from ingest.records import Refused, clean
 from warehouse.batches import Reject, Skipped
+from warehouse.unpacked import MAX_LINE_BYTES
 
 NAME = "aws-lambda"
 PARSER_VERSION = 1

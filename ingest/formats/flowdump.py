@@ -5,15 +5,14 @@ DuckDB reads the rows itself; here only the name is understood and the kind of f
 
 from __future__ import annotations
 
-import gzip
 import re
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from warehouse.batches import Batch, JsonLines, ParquetFile
 from warehouse.errors import SourceError
 from warehouse.tables import FACTS
+from warehouse.unpacked import unpacked
 
 PARSER_VERSION = 1
 _NAME = re.compile(rf"^({'|'.join(FACTS)})(-.*)?\.(parquet|jsonl|jsonl\.gz|ndjson|json)$")
@@ -44,14 +43,5 @@ def read(path: Path) -> Iterator[Batch]:
 
 
 def _head(path: Path) -> bytes:
-    with path.open("rb") as file:
-        head = file.read(4096)
-    if head.startswith(b"\x1f\x8b"):
-        try:
-            with gzip.open(path, "rb") as unzipped:
-                return unzipped.read(64)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise SourceError(
-                "truncated", f"{path.name} ends before its gzip stream does. Hint: copy it again."
-            ) from error
-    return head
+    with unpacked(path, path.name) as file:
+        return file.read(4096)

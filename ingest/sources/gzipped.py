@@ -11,8 +11,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from warehouse.errors import SourceError
+from warehouse.unpacked import is_gzip
 
-_GZIP_MAGIC = b"\x1f\x8b"
 _RDB_MAGIC = b"REDIS"
 
 
@@ -32,9 +32,8 @@ def rdb_unpacked(path: Path, staging: Path, uri: str) -> Iterator[Path]:
 
 def _unpack_rdb(path: Path, folder: Path, uri: str) -> Path | None:
     try:
-        with path.open("rb") as file:
-            if file.read(len(_GZIP_MAGIC)) != _GZIP_MAGIC:
-                return None
+        if not is_gzip(path):
+            return None
         with gzip.open(path) as packed:
             if packed.read(len(_RDB_MAGIC)) != _RDB_MAGIC:
                 return None

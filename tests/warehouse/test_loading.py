@@ -19,10 +19,10 @@ from tests.dumps import flowdump, put, run_row, task_row, write_lines, write_par
 from warehouse.batches import JsonLines, ParquetFile, Rows
 from warehouse.errors import SourceError
 from warehouse.home import Home
-from warehouse.jsonl import MAX_LINE_BYTES
 from warehouse.loading import load
 from warehouse.schema import ddl
 from warehouse.target import NotClean, Tally
+from warehouse.unpacked import MAX_LINE_BYTES
 from warehouse.writer import Writer
 
 MIDNIGHT = datetime(2026, 1, 1)

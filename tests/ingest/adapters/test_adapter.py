@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from ingest.adapters.adapter import MAX_LINE_BYTES, Document, Fact, Line, batches, fitted, json_object
+from ingest.adapters.adapter import Document, Fact, Line, batches, fitted, json_object
 from ingest.records import Refused
 from warehouse.batches import Reject, Rows, Skipped, UnknownFields
 from warehouse.errors import SourceError
+from warehouse.unpacked import MAX_LINE_BYTES
 
 DOCS = Path(__file__).parents[3] / "docs" / "adapters.md"
 RUN = {"run_id": "r"}

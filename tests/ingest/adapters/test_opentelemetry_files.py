@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ingest.adapters import ADAPTERS, opentelemetry, opentelemetry_store
-from ingest.adapters.adapter import MAX_LINE_BYTES, Document
+from ingest.adapters.adapter import Document
 from ingest.commands import take_in
 from ingest.labels import Labels
 from tests.ingest.adapters.otlp_traces import (
@@ -33,6 +33,7 @@ from tests.ingest.adapters.otlp_traces import (
 from warehouse.connection import Reader, open_current
 from warehouse.errors import SourceError
 from warehouse.home import Home
+from warehouse.unpacked import MAX_LINE_BYTES
 
 EU = {"cloud.provider": "aws", "cloud.region": "eu-west-1", "faas.max_memory": 1024 * 2**20}
 INVOKED = {"faas.invoked_name": "pay"}
