@@ -6,9 +6,12 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+EARLIEST, LATEST = datetime(2000, 1, 1), datetime(2200, 1, 1)
+"""Instants before the one, or from the other on, are no times of runs. Naive UTC, as every instant in the tables."""
 SURROGATES = re.compile("[\ud800-\udfff]")
 """Halves of characters, which a text of Python may hold and UTF-8 may not."""
 

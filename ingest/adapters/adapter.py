@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from ingest.records import Refused, clean
+from ingest.records import EARLIEST, LATEST, Refused, clean
 from warehouse.batches import Batch, Reject, Rows, Skipped, UnknownFields
 from warehouse.tables import EXTRA, FACTS
 from warehouse.unpacked import MAX_LINE_BYTES, numbered, unpacked
@@ -30,7 +30,6 @@ ROWS_PER_BATCH = 5_000
 HEAD_BYTES = 64 * 1024
 _EXCERPT = 200
 _MAX_UNKNOWN_NAMES = 1_000
-_EARLIEST, _LATEST = datetime(2000, 1, 1), datetime(2200, 1, 1)  # naive UTC, as every instant in the tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +257,7 @@ def _instant(name: str, value: object) -> datetime:
         moment = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
     except OverflowError as error:
         raise Refused("out_of_range", f"{name} is {value}, outside 2000 to 2199") from error
-    if not _EARLIEST <= moment < _LATEST:
+    if not EARLIEST <= moment < LATEST:
         raise Refused("out_of_range", f"{name} is {value}, outside 2000 to 2199")
     return moment
 

@@ -11,13 +11,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from ingest.records import Refused
+from ingest.records import EARLIEST, LATEST, Refused
 
 MAX_MS = 1e11
 """Some three years: no request, and no init, takes as long."""
 MAX_ID = 200
 _MAX_EXTRAS = 20
-_EARLIEST, _LATEST = datetime(2000, 1, 1), datetime(2200, 1, 1)
 _ARN = re.compile(r"arn:aws[a-z-]*:(?:lambda|logs):([a-z0-9-]+):")
 _ERROR_LEVELS = frozenset({"ERROR", "FATAL", "CRITICAL"})
 
@@ -182,7 +181,7 @@ def instant(value: object) -> datetime | None:
 
 def in_range(moment: datetime) -> datetime:
     """Return the instant. Raises `Refused` 'out_of_range' where no log can be of then."""
-    if not _EARLIEST <= moment < _LATEST:
+    if not EARLIEST <= moment < LATEST:
         raise Refused("out_of_range", f"time is {moment}, outside 2000 to 2199")
     return moment
 

@@ -8,6 +8,7 @@ passes over the whole document; only after it, `items` may be asked for the obje
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
@@ -15,6 +16,7 @@ from typing import Any, BinaryIO
 import ijson
 
 from ingest.adapters.adapter import Document
+from ingest.records import clean
 from warehouse.errors import SourceError
 
 MAX_DEPTH = 100
@@ -22,7 +24,6 @@ READ_BYTES = 1024 * 1024
 """The parser begins a long text anew with every read, so reads are long."""
 _MAX_DIGITS = 4_000
 _TOO_MANY_DIGITS = re.compile(rb"[0-9]{%d}" % _MAX_DIGITS)
-_BOM = b"\xef\xbb\xbf"
 
 
 def walk(document: Document) -> Iterator[tuple[str, str, Any]]:
@@ -65,16 +66,27 @@ def has_long_numbers(data: bytes) -> bool:
     return _TOO_MANY_DIGITS.search(data) is not None
 
 
+def skip_byte_order_mark(file: BinaryIO) -> None:
+    """Step over the mark at the beginning of a file, which JSON does not have."""
+    if file.read(len(BOM_UTF8)) != BOM_UTF8:
+        file.seek(0)
+
+
+def explained(error: ijson.JSONError) -> tuple[str, str]:
+    """Return why the parser stopped, 'truncated' or 'not_json', and the beginning of what it says."""
+    sentence = clean(" ".join(str(error).split()[:12]))
+    return "truncated" if "premature EOF" in sentence else "not_json", sentence
+
+
 @contextmanager
 def _opened(document: Document) -> Iterator[BinaryIO]:
     try:
         with document.open() as file:
-            if file.read(len(_BOM)) != _BOM:
-                file.seek(0)
+            skip_byte_order_mark(file)
             yield file
     except ijson.JSONError as error:
-        sentence = " ".join(str(error).split()[:12])
-        if "premature EOF" in sentence:
+        reason, sentence = explained(error)
+        if reason == "truncated":
             raise SourceError(
                 "truncated", f"{document.name} ends before its JSON does. Hint: copy it again."
             ) from error

@@ -50,7 +50,6 @@ def recognise(head: str) -> bool:
 
 def read(document: Document) -> Iterator[Fact | Reject | Skipped]:
     """Yield the tasks that ran and the runs they belong to. A task taken from an earlier run's cache did not run here."""
-    run_ids = _run_ids(document)
     run: _Run | None = None
     for item in _rows(document):
         if not isinstance(item, _Row):
@@ -59,11 +58,13 @@ def read(document: Document) -> Iterator[Fact | Reject | Skipped]:
         if run is None or run.number != item.run:
             if run:
                 yield run.row(document)
-            run = _Run(item.run, run_ids[item.run], item.line.location)
+            run = _Run(item.run, _run_id(item), item.line.location)
         if item.values.get("status") == "CACHED":
             run.cached += 1
             yield Skipped(1)
             continue
+        if not run.has_begun:
+            run.run_id, run.has_begun = _run_id(item), True
         try:
             yield run.task(item)
         except Refused as refused:
@@ -145,19 +146,10 @@ def _fields(text: str, delimiter: str) -> list[str]:
         raise Refused("not_the_format", f"not a line of fields: {error}") from error
 
 
-def _run_ids(document: Document) -> dict[int, str]:
-    """Return the ids of the file's runs: made of each one's first task that ran, so that a trace still growing keeps its id."""
-    ids: dict[int, str] = {}
-    from_cache: set[int] = set()
-    for item in _rows(document):
-        if isinstance(item, _Row) and (item.run not in ids or item.run in from_cache):
-            is_cached = item.values.get("status") == "CACHED"
-            if item.run in ids and is_cached:
-                continue
-            digest = hashlib.sha256("\x00".join(_identity(item.values)).encode("utf-8", "replace"))
-            ids[item.run] = f"nextflow-{digest.hexdigest()[:32]}"
-            (from_cache.add if is_cached else from_cache.discard)(item.run)
-    return ids
+def _run_id(row: _Row) -> str:
+    """Return the id of the run whose first task is on that line."""
+    digest = hashlib.sha256("\x00".join(_identity(row.values)).encode("utf-8", "replace"))
+    return f"nextflow-{digest.hexdigest()[:32]}"
 
 
 def _identity(values: Mapping[str, str]) -> tuple[str, ...]:
@@ -166,11 +158,16 @@ def _identity(values: Mapping[str, str]) -> tuple[str, ...]:
 
 @dataclass(slots=True)
 class _Run:
-    """What is known of one run so far, and of its failed attempts that wait for the next one."""
+    """What is known of one run so far, and of its failed attempts that wait for the next one.
+
+    Its id is made of the first task that ran (`has_begun`), so that a trace still growing keeps it; without any, of the first
+    one taken from the cache.
+    """
 
     number: int
     run_id: str
     location: str
+    has_begun: bool = False
     submitted_at: datetime | None = None
     finished_at: datetime | None = None
     cached: int = 0
@@ -213,10 +210,6 @@ class _Run:
 
     def row(self, document: Document) -> Fact:
         """Return the row of the run."""
-        extra = {
-            "cached_tasks": self.cached or None,
-            "time_zone": "not recorded, taken as UTC" if self.has_local_times else None,
-        }
         values = {
             "run_id": self.run_id,
             "engine": "nextflow",
@@ -224,7 +217,10 @@ class _Run:
             "submitted_at": self.submitted_at,
             "finished_at": None if self.is_unfinished else self.finished_at,
             "environment": next(iter(self.hosts)) if len(self.hosts) == 1 else None,
-            "extra": {name: value for name, value in extra.items() if value is not None},
+            "extra": {
+                "cached_tasks": self.cached or None,
+                "time_zone": "not recorded, taken as UTC" if self.has_local_times else None,
+            },
         }
         return Fact("runs", values, self.location)
 

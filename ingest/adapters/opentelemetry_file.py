@@ -14,8 +14,10 @@ from typing import Any, BinaryIO
 
 import ijson
 
+from ingest.adapters import json_stream
 from ingest.adapters.adapter import Document, Line
-from ingest.records import Refused, clean
+from ingest.adapters.opentelemetry_spans import listed
+from ingest.records import Refused
 from warehouse.batches import Reject, Skipped
 
 _SIGNAL = re.compile(r'\s*\{\s*"resource(?:Spans|Logs|Metrics)"\s*:\s*\[')
@@ -23,8 +25,6 @@ _TRACES = re.compile(r'^[ \t]*\{\s*"resourceSpans"\s*:\s*\[', re.MULTILINE)
 _SCOPES = ("scopeSpans", "instrumentationLibrarySpans")
 _LINES_TRIED = 100
 _MAX_DEPTH = 64
-_READ_BYTES = 1024 * 1024
-"""The parser begins a long text anew with every read, so reads are long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,22 +77,23 @@ def _of_line(line: Line) -> Iterator[Part | Reject | Skipped]:
         yield Part("block", None, line.location)
         yield Part("resource", block.get("resource"), line.location)
         for name in _SCOPES:
-            for scope in _list(block.get(name)):
-                for span in _list(scope.get("spans") if isinstance(scope, dict) else None):
+            for scope in listed(block.get(name)):
+                for span in listed(scope.get("spans") if isinstance(scope, dict) else None):
                     number += 1
                     yield Part("span", span, f"{line.location}, span {number}")
 
 
 def _of_document(file: BinaryIO) -> Iterator[Part | Reject]:
     """Yield the parts of one JSON document, or of several one after the other, up to where it breaks off."""
-    if file.read(3) != b"\xef\xbb\xbf":
-        file.seek(0)
+    json_stream.skip_byte_order_mark(file)
     number = 0
     keys: list[str] = []
     builder = None
     what, depth = "", 0
     try:
-        for event, value in ijson.basic_parse(file, multiple_values=True, use_float=True, buf_size=_READ_BYTES):
+        for event, value in ijson.basic_parse(
+            file, multiple_values=True, use_float=True, buf_size=json_stream.READ_BYTES
+        ):
             opens, closes = event in ("start_map", "start_array"), event in ("end_map", "end_array")
             if closes:
                 keys.pop()
@@ -118,8 +119,7 @@ def _of_document(file: BinaryIO) -> Iterator[Part | Reject]:
     except UnicodeDecodeError:
         yield Reject(f"after span {number}", "not_json", "no JSON from here on: bytes that are no UTF-8")
     except ijson.JSONError as error:
-        sentence = clean(" ".join(str(error).split()[:12]))
-        reason = "truncated" if "premature EOF" in sentence else "not_json"
+        reason, sentence = json_stream.explained(error)
         yield Reject(f"after span {number}", reason, f"no JSON from here on: {sentence}")
 
 
@@ -132,7 +132,3 @@ def _part(keys: list[str]) -> str:
         case ["resourceSpans", "item", "scopeSpans" | "instrumentationLibrarySpans", "item", "spans", "item"]:
             return "span"
     return ""
-
-
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []

@@ -12,11 +12,11 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any
 
 from ingest.adapters.adapter import MAX_NAME
-from ingest.records import Refused, clean
+from ingest.records import EARLIEST, LATEST, Refused, clean
 
 SERVER, CLIENT, PRODUCER, CONSUMER = 2, 3, 4, 5
 OTHER, SERVED, STATED, CALLS = range(4)
@@ -38,7 +38,7 @@ _KEPT = {
 }
 _MAX_ATTRIBUTES = 64
 _MAX_VALUES = 128
-_EARLIEST, _LATEST = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) * 10**9 for year in (2000, 2200))
+_EARLIEST, _LATEST = (int(moment.replace(tzinfo=UTC).timestamp()) * 10**9 for moment in (EARLIEST, LATEST))
 _INT64 = 2**63
 
 
@@ -129,11 +129,11 @@ def _outcome(value: Mapping[str, Any], kept: Mapping[str, Any]) -> dict[str, Any
     if code not in (2, "STATUS_CODE_ERROR"):
         return {}
     exception: dict[str, Any] = {}
-    for event in _list(value.get("events")):
+    for event in listed(value.get("events")):
         if isinstance(event, dict) and event.get("name") == "exception":
             exception = {
                 entry["key"]: _plain(entry.get("value"))
-                for entry in _list(event.get("attributes"))
+                for entry in listed(event.get("attributes"))
                 if isinstance(entry, dict) and entry.get("key") in ("exception.type", "exception.message")
             }
     return {
@@ -146,7 +146,7 @@ def _outcome(value: Mapping[str, Any], kept: Mapping[str, Any]) -> dict[str, Any
 def _links(value: Mapping[str, Any]) -> list[list[str]]:
     """Return the (trace, span) ids that a span links to, in hex; what is no link is left out."""
     found = []
-    for link in _list(value.get("links"))[:_MAX_VALUES]:
+    for link in listed(value.get("links"))[:_MAX_VALUES]:
         try:
             trace_id, span_id = _id(link, "traceId", 16), _id(link, "spanId", 8)
         except (Refused, AttributeError):
@@ -221,5 +221,6 @@ def _id(span: Mapping[str, Any], name: str, size: int) -> bytes | None:
     return found if any(found) else None
 
 
-def _list(value: object) -> list[Any]:
+def listed(value: object) -> list[Any]:
+    """Return the value if it is a list, else an empty one."""
     return value if isinstance(value, list) else []

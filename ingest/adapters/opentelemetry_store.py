@@ -69,7 +69,6 @@ class Extent:
     """
 
     started: int | None
-    ended: int | None
     orphans: int
     root: Stored | None
     is_rooted: bool
@@ -134,8 +133,8 @@ class SpanStore:
 
     def extent(self, trace_id: bytes) -> Extent:
         """Return what a trace is as a whole."""
-        whole = "select min(started), max(ended), sum(parent_id is null) from spans where trace_id = ?"
-        started, ended, roots = self._connection.execute(whole, (trace_id,)).fetchone()
+        whole = "select min(started), sum(parent_id is null) from spans where trace_id = ?"
+        started, roots = self._connection.execute(whole, (trace_id,)).fetchone()
         orphaned = """
             parent_id is not null and not exists (
                 select 1 from spans as parents where parents.trace_id = spans.trace_id and parents.span_id = spans.parent_id
@@ -148,7 +147,6 @@ class SpanStore:
         ).fetchone()
         return Extent(
             started=started,
-            ended=ended,
             orphans=self._connection.execute(orphans, (trace_id,)).fetchone()[0],
             root=_stored(root) if root else None,
             is_rooted=bool(roots),

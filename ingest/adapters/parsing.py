@@ -9,7 +9,7 @@ from decimal import Decimal
 import humanfriendly
 from dateutil import parser as dates
 
-from ingest.records import Refused
+from ingest.records import EARLIEST, LATEST, Refused
 
 KILOBYTE = 1000
 MEBIBYTE = 1024 * 1024
@@ -17,7 +17,6 @@ _MAX_TEXT = 100
 _PLAIN = re.compile(r"[0-9]+(\.[0-9]+)?")
 _MONTH_FIRST = re.compile(r"[0-9]{1,2}[-/][0-9]{1,2}[-/][0-9]{2,4}(?=T|\s|$)")
 _EPOCH = datetime(1970, 1, 1)
-_EARLIEST, _LATEST = datetime(2000, 1, 1), datetime(2200, 1, 1)
 _LARGEST = Decimal(2**63)
 
 
@@ -77,7 +76,7 @@ def later(moment: datetime, milliseconds: float | Decimal) -> datetime:
 
 def within(moment: datetime) -> datetime:
     """Return a naive instant in UTC that lies within 2000 to 2199."""
-    if not _EARLIEST <= moment < _LATEST:
+    if not EARLIEST <= moment < LATEST:
         raise Refused("out_of_range", f"{moment} is outside 2000 to 2199")
     return moment
 

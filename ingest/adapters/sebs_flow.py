@@ -28,7 +28,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from ingest.adapters.adapter import MAX_NAME, Document, Fact, Line
-from ingest.records import Refused
+from ingest.records import EARLIEST, LATEST, Refused
 from warehouse.batches import Reject, Skipped
 from warehouse.errors import SourceError
 
@@ -50,7 +50,7 @@ _FILE = re.compile(
     r"(?P<mode>burst|warm|cold|sequential)(?:_(?P<memory>\d+))?(?P<warm_up>_first_iteration)?(?:_processed)?\.csv(?:\.gz)?"
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_EARLIEST_S, _LATEST_S = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in (2000, 2200))
+_EARLIEST_S, _LATEST_S = (int(moment.replace(tzinfo=UTC).timestamp()) for moment in (EARLIEST, LATEST))
 _LARGEST = Decimal(10) ** 15
 """No duration and no size of a call is as large, in whatever unit it comes."""
 

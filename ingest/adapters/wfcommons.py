@@ -173,7 +173,7 @@ def _task(raw: dict[str, Any], outline: _Outline) -> dict[str, Any]:
         "started_at": _instant(raw.get("executedAt")),
         "execution_ms": _milliseconds(raw.get("runtimeInSeconds", raw.get("runtime"))),
         "max_memory_mb": _memory_mb(raw, outline),
-        "extra": {name: value for name, value in extra.items() if value is not None},
+        "extra": extra,
     }
 
 
@@ -218,7 +218,7 @@ def _run(run_id: str, outline: _Outline, dag: Dag, started: dict[int, datetime])
         "environment": next(iter(outline.machines)) if len(outline.machines) == 1 else None,
         "sink_task_id": dag.ids[sinks[0]] if len(sinks) == 1 and sinks[0] in started else None,
         "expected_tasks": len(dag.ids),
-        "extra": {key: value for key, value in extra.items() if value is not None},
+        "extra": extra,
     }
     yield Fact("runs", values, "run")
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ingest.formats.pickles import Global, Record, Value
-from ingest.records import SURROGATES, Refused, clean
+from ingest.records import EARLIEST, LATEST, SURROGATES, Refused, clean
 
 MAX_TEXT = 1_000
 MAX_TEXTS = 10_000
@@ -25,7 +25,7 @@ MAX_UNKNOWN_NAMES = 1_000
 
 _BIGINT, _INTEGER = 2**63, 2**31
 _EPOCH = datetime(1970, 1, 1)  # naive UTC, as every instant in the tables
-_EARLIEST, _LATEST = (datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in (2000, 2200))
+_EARLIEST, _LATEST = (moment.replace(tzinfo=UTC).timestamp() for moment in (EARLIEST, LATEST))
 _NUMPY_CODES = ("f2", "f4", "f8", "b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
 _NUMPY_FORMATS = dict(zip(_NUMPY_CODES, "efd?bhiqBHIQ", strict=True))
 
