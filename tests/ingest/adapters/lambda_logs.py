@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 from ingest.adapters import aws_lambda
-from ingest.adapters.adapter import Document, batches
-from warehouse.batches import Reject, Rows, Skipped
+from ingest.adapters.adapter import Document
+from tests.ingest.adapters.taking import taken
 
 STREAM = "2024/05/01/[$LATEST]0123456789abcdef0123456789abcdef"
 EXPORTED = f"s3://logs/exportedlogs/7c1e/{STREAM.replace('/', '-')}/000000.gz"
@@ -23,16 +22,9 @@ class Read:
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         document = Document(path, place, path.parent)
         self.is_recognised = aws_lambda.recognise(document.head())
-        rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        self.rejects: list[tuple[str, str]] = []
-        self.skipped = 0
-        for batch in batches(aws_lambda.read, document):
-            if isinstance(batch, Rows):
-                rows[batch.table] += batch.rows
-            elif isinstance(batch, Reject):
-                self.rejects.append((batch.location, batch.reason))
-            elif isinstance(batch, Skipped):
-                self.skipped += batch.count
+        rows = taken(aws_lambda.read, document)
+        self.rejects = [(reject.location, reject.reason) for reject in rows["rejects"]]
+        self.skipped = sum(rows["skipped"])
         self.runs = {row["run_id"]: row for row in rows["runs"]}
         self.tasks = {row["worker_id"]: row for row in rows["tasks"]}
         self.invocations = {row["invocation_id"]: row for row in rows["invocations"]}

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ingest.adapters import opentelemetry
-from ingest.adapters.adapter import Document, batches
-from warehouse.batches import Reject, Rows, Skipped, UnknownFields
+from ingest.adapters.adapter import Document
+from tests.ingest.adapters.taking import taken as taken_by
 
 INTERNAL, SERVER, CLIENT, PRODUCER, CONSUMER = 1, 2, 3, 4, 5
 BEGIN = datetime(2024, 5, 4, 10, 0, tzinfo=UTC)
@@ -94,20 +94,10 @@ class Taken:
     """What is read of a document: rows by table, and the rest."""
 
     def __init__(self, document: Document) -> None:
-        self.rows: dict[str, list[Json]] = {"runs": [], "tasks": [], "invocations": [], "edges": []}
-        self.rejects: list[tuple[str, str]] = []
-        self.skipped = 0
-        self.unknown: dict[str, int] = {}
-        for batch in batches(opentelemetry.read, document):
-            match batch:
-                case Rows(table, rows):
-                    self.rows[table] += rows
-                case Reject():
-                    self.rejects.append((batch.location, batch.reason))
-                case Skipped(count):
-                    self.skipped += count
-                case UnknownFields(counts):
-                    self.unknown |= counts
+        self.rows = taken_by(opentelemetry.read, document)
+        self.rejects = [(reject.location, reject.reason) for reject in self.rows.pop("rejects")]
+        self.skipped = sum(self.rows.pop("skipped"))
+        self.unknown: dict[str, int] = {name: n for counts in self.rows.pop("unknown") for name, n in counts.items()}
 
     def one(self, table: str) -> Json:
         """The only row of a table."""

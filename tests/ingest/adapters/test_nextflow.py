@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingest.adapters import nextflow, parsing
-from ingest.adapters.adapter import Document, batches
+from ingest.adapters.adapter import Document
 from ingest.commands import take_in
 from ingest.labels import Labels
 from ingest.records import Refused
-from warehouse.batches import Reject, Rows, Skipped, UnknownFields
+from tests.ingest.adapters.taking import taken
 from warehouse.connection import Reader, open_current
 from warehouse.errors import SourceError
 from warehouse.home import Home
@@ -47,25 +47,9 @@ def read(tmp_path: Path) -> Callable[..., dict[str, list[Any]]]:
     def read_(*lines: str, place: str = "/runs/trace-rnaseq.txt") -> dict[str, list[Any]]:
         path = tmp_path / "content"
         path.write_text("\n".join(lines) + "\n")
-        return taken(Document(path, place, tmp_path))
+        return taken(nextflow.read, Document(path, place, tmp_path))
 
     return read_
-
-
-def taken(document: Document) -> dict[str, list[Any]]:
-    """What is read of a document: rows by table, and rejects, skipped and unknown."""
-    found: dict[str, list[Any]] = {"tasks": [], "runs": [], "rejects": [], "skipped": [], "unknown": []}
-    for batch in batches(nextflow.read, document):
-        match batch:
-            case Rows(table, rows):
-                found[table] += rows
-            case Reject():
-                found["rejects"].append(batch)
-            case Skipped(count):
-                found["skipped"].append(count)
-            case UnknownFields(counts):
-                found["unknown"].append(counts)
-    return found
 
 
 def test_a_header_of_a_trace_is_recognised_and_others_are_not() -> None:
@@ -345,7 +329,7 @@ def test_damage_never_breaks_more_than_its_line(tmp_path: Path, data: st.DataObj
     lines[number] = (text[:start] + damage + text[end:]).replace(b"\n", b"").replace(b"\r", b"")
     path = tmp_path / "content"
     path.write_bytes(b"\r\n".join(lines))
-    found = taken(Document(path, "/runs/trace-x.txt", tmp_path))
+    found = taken(nextflow.read, Document(path, "/runs/trace-x.txt", tmp_path))
     kept = {task["extra"]["hash"] for task in found["tasks"]}
     assert {f"ab/{n:06}" for n in range(1, 6) if n != number} <= kept
 

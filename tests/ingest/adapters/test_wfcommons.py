@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingest.adapters import json_stream, wfcommons
-from ingest.adapters.adapter import HEAD_BYTES, Document, batches
+from ingest.adapters.adapter import HEAD_BYTES, Document
 from ingest.commands import take_in
 from ingest.labels import Labels
-from warehouse.batches import Reject, Rows, Skipped, UnknownFields
+from tests.ingest.adapters.taking import taken
 from warehouse.connection import Reader, open_current
 from warehouse.errors import SourceError
 from warehouse.home import Home
@@ -125,25 +125,9 @@ def read(tmp_path: Path) -> Callable[..., dict[str, list[Any]]]:
     def read_(document: dict[str, Any] | bytes) -> dict[str, list[Any]]:
         path = tmp_path / "content"
         path.write_bytes(document if isinstance(document, bytes) else json.dumps(document).encode())
-        return taken(Document(path, "/instances/some.json", tmp_path))
+        return taken(wfcommons.read, Document(path, "/instances/some.json", tmp_path))
 
     return read_
-
-
-def taken(document: Document) -> dict[str, list[Any]]:
-    """What is read of a document: rows by table, rejects, and how many were skipped."""
-    found: dict[str, list[Any]] = {name: [] for name in ("runs", "tasks", "task_inputs", "edges", "rejects", "skipped")}
-    for batch in batches(wfcommons.read, document):
-        match batch:
-            case Rows(table, rows):
-                found[table] += rows
-            case Reject():
-                found["rejects"].append(batch)
-            case Skipped(count):
-                found["skipped"].append(count)
-            case UnknownFields():
-                pass
-    return found
 
 
 def edges_of(found: dict[str, list[Any]]) -> set[tuple[str, str]]:
@@ -286,10 +270,10 @@ def test_the_same_document_is_the_same_run_packed_or_not(
     content = json.dumps(WFFORMAT_15).encode()
     path = tmp_path / "packed"
     path.write_bytes(gzip.compress(b"\xef\xbb\xbf" + content))
-    packed = taken(Document(path, "s3://b/x.json.gz", tmp_path))
+    packed = taken(wfcommons.read, Document(path, "s3://b/x.json.gz", tmp_path))
     assert packed["tasks"] == [row | {"run_id": packed["runs"][0]["run_id"]} for row in read(content)["tasks"]]
     path.write_bytes(gzip.compress(content))
-    assert taken(Document(path, "s3://b/x.json.gz", tmp_path)) == read(content)
+    assert taken(wfcommons.read, Document(path, "s3://b/x.json.gz", tmp_path)) == read(content)
 
 
 @pytest.mark.parametrize(
@@ -450,7 +434,7 @@ def test_damage_is_rejects_or_a_sentence(tmp_path: Path, data: st.DataObject) ->
     document = Document(path, "/instances/some.json", tmp_path)
     wfcommons.recognise(document.head())
     try:
-        taken(document)
+        taken(wfcommons.read, document)
     except SourceError as error:
         assert "some.json" in str(error)
 
