@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp, inf, log
+from math import exp, inf
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
+from app.findings.medians import BLOCKS, RESAMPLES, around
 from app.findings.statistics import MINIMUM_IN_STRATUM, MINIMUM_RUNS, Interval
 
 KINDS = ("executable", "function")
 
 FLOOR = 1e-4
 """The least value that counts: a deviation or an error below a hundredth of a percent is none worth a ratio."""
-
-RESAMPLES = 400
-"""Enough for a standard error, which is all that is taken from them."""
-
-BLOCKS = 400
-"""More runs than these are thrown together into so many blocks, which are drawn in their place."""
 
 _SEED = 20_253
 
@@ -128,7 +122,4 @@ def _median(values: Values, weights: Values) -> Values:
 def _around(middle: float, drawn: Values, runs: int) -> Interval:
     if runs < MINIMUM_RUNS:
         return Interval(exp(middle), 0.0, inf, runs)
-    blocks = min(runs, BLOCKS)
-    error = float(np.nanstd(drawn)) * (blocks / (blocks - 1)) ** 0.5
-    margin = float(stats.t.ppf(0.975, blocks - 1)) * error
-    return Interval(exp(middle), exp(max(log(1e-300), middle - margin)), exp(min(700.0, middle + margin)), runs)
+    return around(exp(middle), drawn, min(runs, BLOCKS), runs)

@@ -56,17 +56,22 @@ class Medians:
         return self._around(self.seen[name] / self.seen[reference], self.drawn[name] - self.drawn[reference], level)
 
     def _around(self, value: float, drawn: Values, level: float) -> Interval | None:
-        """Return the interval of Student's t around a logarithm, its standard error taken from the resamples.
-
-        With few runs a percentile bootstrap is too narrow, and its ends in the far tails are noise; both is not so here
-        (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 12).
-        """
         if self.runs < MINIMUM_RUNS or value <= EXACT or self.blocks < MINIMUM_RUNS:
             return None
-        error = float(np.std(drawn)) * (self.blocks / (self.blocks - 1)) ** 0.5
-        margin = float(stats.t.ppf((1 + level) / 2, self.blocks - 1)) * error
-        middle = log(value)
-        return Interval(value, exp(max(-_LARGEST, middle - margin)), exp(min(_LARGEST, middle + margin)), self.runs)
+        return around(value, drawn, self.blocks, self.runs, level)
+
+
+def around(value: float, drawn: Values, blocks: int, runs: int, level: float = 0.95) -> Interval:
+    """Return the interval of Student's t around the logarithm of a value, its standard error taken from the resamples.
+
+    `drawn`: that logarithm in every resample of so many blocks of runs, NaN where a resample says nothing. With few runs a
+    percentile bootstrap is too narrow, and its ends in the far tails are noise; both is not so here (Efron and
+    Tibshirani, An Introduction to the Bootstrap, 1993, chapter 12).
+    """
+    error = float(np.nanstd(drawn)) * (blocks / (blocks - 1)) ** 0.5
+    margin = float(stats.t.ppf((1 + level) / 2, blocks - 1)) * error
+    middle = log(value)
+    return Interval(value, exp(max(-_LARGEST, middle - margin)), exp(min(_LARGEST, middle + margin)), runs)
 
 
 def medians(counts: pd.DataFrame, seen: Mapping[str, float], runs: int) -> Medians:
